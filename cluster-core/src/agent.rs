@@ -1,0 +1,391 @@
+//! The machine inside a worker.
+
+mod vocabulary;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use crate::address::Address;
+use crate::control::{Grant, ToPrimary, ToWorker};
+use crate::id::{HandoffId, ListenerId, RequestId};
+use crate::listen::{ListenError, ListenSpec};
+use crate::output::Output;
+use crate::status::Signal;
+use crate::token::HandleToken;
+
+pub use vocabulary::{Action, Event, Input};
+
+/// Decides for a worker: what it shares, which connections it takes, and how it leaves.
+///
+/// Its methods are of four families:
+///
+/// * **commands**, from the application: [`listen`](Self::listen), [`close`](Self::close),
+///   [`take`](Self::take), [`give_back`](Self::give_back), [`disconnect`](Self::disconnect),
+///   [`kill`](Self::kill), [`close_channel`](Self::close_channel);
+/// * **facts** from the world: [`handle_input`](Self::handle_input), which cannot fail;
+/// * **outputs**: [`poll_output`](Self::poll_output), to be drained until it answers
+///   [`Output::Wait`] after each command and each fact;
+/// * **getters**, which change nothing.
+///
+/// How it leaves:
+///
+/// ```text
+///   None ──disconnect, or asked to──▶ Leaving ── idle, and the primary knows ──▶ channel closed
+///     │                                                                          (runs on)
+///     ├──kill──▶ Killing ── the primary knows ──▶ channel closed, signal raised
+///     └──the channel ends by itself──▶ exits at once with status 0
+/// ```
+#[derive(Debug)]
+pub struct Agent {
+    channel: Channel,
+    intent: Intent,
+    requests: BTreeSet<RequestId>,
+    requested: u32,
+    listeners: BTreeMap<ListenerId, Listener>,
+    outputs: VecDeque<Output<Action, Event>>,
+}
+
+/// Commands.
+impl Agent {
+    /// An agent whose channel is open; the first thing it says is [`ToPrimary::Online`].
+    pub fn new() -> Self {
+        let mut agent = Self {
+            channel: Channel::Open,
+            intent: Intent::None,
+            requests: BTreeSet::new(),
+            requested: 0,
+            listeners: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        };
+        agent.send(ToPrimary::Online);
+        agent
+    }
+
+    /// Asks for a share in a listener. [`Event::Listening`] or [`Event::ListenFailed`] answers,
+    /// at once if the worker is leaving or its channel is closed.
+    pub fn listen(&mut self, spec: ListenSpec) -> RequestId {
+        self.requested = self.requested.wrapping_add(1);
+        let request = RequestId(self.requested);
+        match (self.channel, &self.intent) {
+            (Channel::Closed, _) => self.fail(request, ListenError::Disconnected),
+            (Channel::Open, Intent::Leaving { .. } | Intent::Killing { .. }) => {
+                self.fail(request, ListenError::Leaving);
+            }
+            (Channel::Open, Intent::None) => {
+                self.requests.insert(request);
+                self.send(ToPrimary::Listen { request, spec });
+            }
+        }
+        request
+    }
+
+    /// Shares a listener no longer. Connections from it that the application has not taken go
+    /// to other workers.
+    pub fn close(&mut self, listener: ListenerId) {
+        if let Some(closed) = self.listeners.remove(&listener) {
+            self.send(ToPrimary::Close { listener });
+            for Untaken { handoff, connection, .. } in closed.untaken {
+                self.refuse(handoff, connection);
+            }
+        }
+    }
+
+    /// Takes the connection of a listener that has waited longest; says whether there was one.
+    /// [`Action::Deliver`] hands it over.
+    pub fn take(&mut self, listener: ListenerId) -> bool {
+        let Some(untaken) = self.listeners.get_mut(&listener).map(|it| &mut it.untaken) else {
+            return false;
+        };
+        let Some(Untaken { handoff, connection, peer }) = untaken.pop_front() else {
+            return false;
+        };
+        self.send(ToPrimary::Taken { handoff });
+        self.act(Action::Deliver { listener, connection, peer });
+        true
+    }
+
+    /// Gives back a connection that was delivered and that the application never saw: it goes
+    /// to another worker.
+    pub fn give_back(
+        &mut self,
+        listener: ListenerId,
+        connection: HandleToken,
+        peer: Option<SocketAddr>,
+    ) {
+        match self.channel {
+            Channel::Open => self.act(Action::Send {
+                message: ToPrimary::Returned { listener, peer },
+                handle: Some(connection),
+            }),
+            Channel::Closed => self.act(Action::Close { connection }),
+        }
+    }
+
+    /// Leaves gracefully: closes all listeners, waits until the application is idle, and then
+    /// closes the channel. Again, or while leaving for another reason, it changes nothing.
+    pub fn disconnect(&mut self) {
+        if let (Channel::Open, Intent::None) = (self.channel, &self.intent) {
+            self.send(ToPrimary::Leaving);
+            self.leave(false);
+        }
+    }
+
+    /// Ends the process by a signal, without waiting for anything but that the primary knows
+    /// that this is no accident.
+    pub fn kill(&mut self, signal: Signal) {
+        let noted = match (self.channel, &self.intent) {
+            (Channel::Closed, _) => return self.act(Action::Raise { signal }),
+            (Channel::Open, Intent::None) => {
+                self.send(ToPrimary::Leaving);
+                self.tell(Event::Draining);
+                false
+            }
+            (Channel::Open, Intent::Leaving { noted, .. }) => *noted,
+            (Channel::Open, Intent::Killing { .. }) => return,
+        };
+        self.intent = Intent::Killing { signal, noted };
+        self.go_if_ready();
+    }
+
+    /// Closes the channel at once, as an accident would; the process exits with status 0.
+    /// (Node: `process.disconnect()` in a worker.)
+    pub fn close_channel(&mut self) {
+        if self.channel == Channel::Open {
+            self.act(Action::CloseChannel);
+            self.channel_closed();
+        }
+    }
+}
+
+/// Facts and outputs.
+impl Agent {
+    /// Takes a fact in. Answers to nothing, and facts that are known already, change nothing.
+    pub fn handle_input(&mut self, input: Input) {
+        match (self.channel, input) {
+            (Channel::Open, Input::Received { message, handle }) => self.received(message, handle),
+            (Channel::Open, Input::ChannelClosed) => self.channel_closed(),
+            (Channel::Open | Channel::Closed, Input::Idle) => self.idle(),
+            (Channel::Closed, Input::Received { handle, .. }) => self.close_handle(handle),
+            (Channel::Closed, Input::ChannelClosed) => {}
+        }
+    }
+
+    /// The next output. Drain it until [`Output::Wait`]; polled again, it waits again. An agent
+    /// has no deadlines.
+    pub fn poll_output(&mut self) -> Output<Action, Event> {
+        self.outputs.pop_front().unwrap_or(Output::Wait(None))
+    }
+
+    fn received(&mut self, message: ToWorker, handle: Option<HandleToken>) {
+        match (message, handle) {
+            (ToWorker::Connection { listener, handoff, peer }, Some(connection)) => {
+                match self.listeners.get_mut(&listener) {
+                    Some(it) => {
+                        it.untaken.push_back(Untaken { handoff, connection, peer });
+                        self.tell(Event::Available { listener });
+                    }
+                    None => self.refuse(handoff, connection),
+                }
+            }
+            (ToWorker::Connection { handoff, .. }, None) => {
+                self.send(ToPrimary::Refused { handoff });
+            }
+            (ToWorker::Listen { request, result }, handle) => {
+                self.close_handle(handle);
+                self.listen_answered(request, result);
+            }
+            (ToWorker::Disconnect, handle) => {
+                self.close_handle(handle);
+                self.asked_to_leave();
+            }
+            (ToWorker::LeaveNoted, handle) => {
+                self.close_handle(handle);
+                self.noted();
+            }
+        }
+    }
+
+    fn listen_answered(&mut self, request: RequestId, result: Result<Grant, ListenError>) {
+        if !self.requests.remove(&request) {
+            return;
+        }
+        match (result, &self.intent) {
+            (Ok(Grant { listener, address }), Intent::None) => {
+                self.listeners.insert(listener, Listener::new(address.clone()));
+                self.send(ToPrimary::Listening { listener });
+                self.tell(Event::Listening { request, listener, address });
+            }
+            (Ok(Grant { listener, .. }), Intent::Leaving { .. } | Intent::Killing { .. }) => {
+                self.send(ToPrimary::Close { listener });
+                self.fail(request, ListenError::Leaving);
+            }
+            (Err(error), _) => self.fail(request, error),
+        }
+    }
+
+    fn asked_to_leave(&mut self) {
+        match self.intent {
+            Intent::None => self.leave(true),
+            Intent::Leaving { .. } | Intent::Killing { .. } => self.noted(),
+        }
+    }
+
+    fn leave(&mut self, noted: bool) {
+        self.intent = Intent::Leaving { noted, idle: false };
+        self.tell(Event::Draining);
+        self.close_listeners();
+        self.act(Action::WatchIdle);
+    }
+
+    /// The primary knows: whatever happens now, it will not take it for an accident.
+    fn noted(&mut self) {
+        match &mut self.intent {
+            Intent::None => return,
+            Intent::Leaving { noted, .. } | Intent::Killing { noted, .. } => *noted = true,
+        }
+        self.go_if_ready();
+    }
+
+    fn idle(&mut self) {
+        if let Intent::Leaving { idle, .. } = &mut self.intent {
+            *idle = true;
+            self.go_if_ready();
+        }
+    }
+
+    fn go_if_ready(&mut self) {
+        let ready = match self.intent {
+            Intent::None => false,
+            Intent::Leaving { noted, idle } => noted && idle,
+            Intent::Killing { noted, .. } => noted,
+        };
+        if ready && self.channel == Channel::Open {
+            self.act(Action::CloseChannel);
+            self.channel_closed();
+        }
+    }
+
+    fn channel_closed(&mut self) {
+        self.channel = Channel::Closed;
+        self.close_listeners();
+        while let Some(request) = self.requests.pop_first() {
+            self.fail(request, ListenError::Disconnected);
+        }
+        self.tell(Event::Disconnect);
+        match self.intent {
+            Intent::None => self.act(Action::Exit { code: 0 }),
+            Intent::Leaving { .. } => {}
+            Intent::Killing { signal, .. } => self.act(Action::Raise { signal }),
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        let all: Vec<_> = self.listeners.keys().copied().collect();
+        for listener in all {
+            self.close(listener);
+            self.tell(Event::Closed { listener });
+        }
+    }
+
+    fn refuse(&mut self, handoff: HandoffId, connection: HandleToken) {
+        self.act(Action::Close { connection });
+        self.send(ToPrimary::Refused { handoff });
+    }
+
+    fn close_handle(&mut self, handle: Option<HandleToken>) {
+        if let Some(connection) = handle {
+            self.act(Action::Close { connection });
+        }
+    }
+
+    fn fail(&mut self, request: RequestId, error: ListenError) {
+        self.tell(Event::ListenFailed { request, error });
+    }
+
+    /// Says something to the primary, if there still is a channel.
+    fn send(&mut self, message: ToPrimary) {
+        if self.channel == Channel::Open {
+            self.act(Action::Send { message, handle: None });
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        self.outputs.push_back(Output::Action(action));
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+/// Getters.
+impl Agent {
+    /// Whether the channel to the primary is open.
+    pub fn is_connected(&self) -> bool {
+        self.channel == Channel::Open
+    }
+
+    /// Whether the worker has begun to leave.
+    pub fn is_leaving(&self) -> bool {
+        !matches!(self.intent, Intent::None)
+    }
+
+    /// Whether the worker leaves because it was asked to, or decided to (Node:
+    /// `worker.exitedAfterDisconnect`, which is `undefined` until then).
+    pub fn exited_after_disconnect(&self) -> Option<bool> {
+        match (&self.intent, self.channel) {
+            (Intent::Leaving { .. } | Intent::Killing { .. }, _) => Some(true),
+            (Intent::None, Channel::Closed) => Some(false),
+            (Intent::None, Channel::Open) => None,
+        }
+    }
+
+    /// How many connections of a listener the application has not taken.
+    pub fn untaken(&self, listener: ListenerId) -> usize {
+        self.listeners.get(&listener).map_or(0, |it| it.untaken.len())
+    }
+
+    /// Where a listener really listens.
+    pub fn address(&self, listener: ListenerId) -> Option<&Address> {
+        self.listeners.get(&listener).map(|it| &it.address)
+    }
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Open,
+    Closed,
+}
+
+#[derive(Debug)]
+enum Intent {
+    None,
+    Leaving { noted: bool, idle: bool },
+    Killing { signal: Signal, noted: bool },
+}
+
+#[derive(Debug)]
+struct Listener {
+    address: Address,
+    untaken: VecDeque<Untaken>,
+}
+
+impl Listener {
+    const fn new(address: Address) -> Self {
+        Self { address, untaken: VecDeque::new() }
+    }
+}
+
+/// A connection that lies here until the application takes it.
+#[derive(Debug)]
+struct Untaken {
+    handoff: HandoffId,
+    connection: HandleToken,
+    peer: Option<SocketAddr>,
+}

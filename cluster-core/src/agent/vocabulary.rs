@@ -1,0 +1,102 @@
+//! What goes into a worker's machine and what comes out.
+
+use std::net::SocketAddr;
+
+use crate::address::Address;
+use crate::control::{ToPrimary, ToWorker};
+use crate::id::{ListenerId, RequestId};
+use crate::listen::ListenError;
+use crate::status::Signal;
+use crate::token::HandleToken;
+
+/// A fact.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The primary said something.
+    Received {
+        /// What it said.
+        message: ToWorker,
+        /// The descriptor that rode along.
+        handle: Option<HandleToken>,
+    },
+    /// The channel is at its end.
+    ChannelClosed,
+    /// Answers [`Action::WatchIdle`]: the application has nothing under way.
+    Idle,
+}
+
+/// Work for the host.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Say this to the primary.
+    Send {
+        /// What to say.
+        message: ToPrimary,
+        /// The descriptor to send along; the host closes its copy when it is sent.
+        handle: Option<HandleToken>,
+    },
+    /// Hand a connection to the application, once all that was sent before is out: the primary
+    /// must know that the connection is taken before a byte of it can be read.
+    Deliver {
+        /// The listener that it came from.
+        listener: ListenerId,
+        /// Its descriptor.
+        connection: HandleToken,
+        /// The other end, where it has an address.
+        peer: Option<SocketAddr>,
+    },
+    /// Close a descriptor.
+    Close {
+        /// Which one.
+        connection: HandleToken,
+    },
+    /// Tell by [`Input::Idle`] when the application has nothing under way.
+    WatchIdle,
+    /// Close the channel, once all that was sent before is out.
+    CloseChannel,
+    /// End the process at once.
+    Exit {
+        /// With this code.
+        code: i32,
+    },
+    /// End the process by a signal.
+    Raise {
+        /// Which one.
+        signal: Signal,
+    },
+}
+
+/// News for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Answers [`Agent::listen`](super::Agent::listen): there is a listener.
+    Listening {
+        /// The request answered.
+        request: RequestId,
+        /// The listener.
+        listener: ListenerId,
+        /// Where it really listens.
+        address: Address,
+    },
+    /// Answers [`Agent::listen`](super::Agent::listen): there is none.
+    ListenFailed {
+        /// The request answered.
+        request: RequestId,
+        /// Why.
+        error: ListenError,
+    },
+    /// There is a connection to [`take`](super::Agent::take).
+    Available {
+        /// The listener.
+        listener: ListenerId,
+    },
+    /// No more connections come from this listener: the worker is leaving.
+    Closed {
+        /// The listener.
+        listener: ListenerId,
+    },
+    /// The worker begins to leave gracefully.
+    Draining,
+    /// The channel has ended. Once.
+    Disconnect,
+}

@@ -1,0 +1,119 @@
+//! The control vocabulary: what the two sides say to each other.
+//!
+//! `cluster-ipc` turns these into bytes. Descriptors are not part of a message; each variant
+//! says whether one rides along.
+
+use std::net::SocketAddr;
+
+use crate::address::Address;
+use crate::id::{HandoffId, ListenerId, RequestId};
+use crate::listen::{ListenError, ListenSpec};
+
+/// What a worker says to its primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum ToPrimary {
+    /// The program runs and has adopted its channel. First of all messages.
+    Online,
+    /// Asks to share a listener; answered by [`ToWorker::Listen`].
+    Listen {
+        /// Tells the answer apart from others.
+        request: RequestId,
+        /// What to listen on.
+        spec: ListenSpec,
+    },
+    /// The application has its listener.
+    Listening {
+        /// Which one.
+        listener: ListenerId,
+    },
+    /// The worker shares this listener no longer.
+    Close {
+        /// Which one.
+        listener: ListenerId,
+    },
+    /// The application accepts the connection: from here on it is the worker's.
+    Taken {
+        /// Which one.
+        handoff: HandoffId,
+    },
+    /// The worker will not serve the connection; it has closed its descriptor.
+    Refused {
+        /// Which one.
+        handoff: HandoffId,
+    },
+    /// A connection that was said to be taken, but that the application never saw.
+    /// One descriptor rides along.
+    Returned {
+        /// The listener that it came from.
+        listener: ListenerId,
+        /// The other end, where it has an address.
+        peer: Option<SocketAddr>,
+    },
+    /// The worker begins to leave of its own will; answered by [`ToWorker::LeaveNoted`].
+    Leaving,
+}
+
+impl ToPrimary {
+    /// How many descriptors ride along.
+    pub const fn handles(&self) -> usize {
+        match self {
+            Self::Returned { .. } => 1,
+            Self::Online
+            | Self::Listen { .. }
+            | Self::Listening { .. }
+            | Self::Close { .. }
+            | Self::Taken { .. }
+            | Self::Refused { .. }
+            | Self::Leaving => 0,
+        }
+    }
+}
+
+/// What a primary says to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum ToWorker {
+    /// Answers [`ToPrimary::Listen`].
+    Listen {
+        /// The request answered.
+        request: RequestId,
+        /// The listener that the worker shares now, or why it cannot.
+        result: Result<Grant, ListenError>,
+    },
+    /// A connection to serve. One descriptor rides along.
+    Connection {
+        /// The listener that it came from.
+        listener: ListenerId,
+        /// Tells the answer ([`ToPrimary::Taken`] or [`ToPrimary::Refused`]) apart from others.
+        handoff: HandoffId,
+        /// The other end, where it has an address.
+        peer: Option<SocketAddr>,
+    },
+    /// Asks the worker to leave: stop accepting, finish what is under way, close the channel.
+    Disconnect,
+    /// The primary knows that the worker leaves of its own will.
+    LeaveNoted,
+}
+
+impl ToWorker {
+    /// How many descriptors ride along.
+    pub const fn handles(&self) -> usize {
+        match self {
+            Self::Connection { .. } => 1,
+            Self::Listen { .. } | Self::Disconnect | Self::LeaveNoted => 0,
+        }
+    }
+}
+
+/// A worker's share in a listener of the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Grant {
+    /// The listener; connections that come from it name it.
+    pub listener: ListenerId,
+    /// Where it really listens (port 0 replaced by the port obtained).
+    pub address: Address,
+}

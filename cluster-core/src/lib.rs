@@ -1,0 +1,88 @@
+//! Decides: the state machines of a cluster, one for the primary and one for each worker.
+//!
+//! This crate does no input or output. It knows no bytes, no descriptors, no paths, no clock,
+//! no threads and no `async`: facts go in, decisions come out, and time is an argument.
+//!
+//! ```text
+//!                commands            facts
+//!                   │                  │
+//!                   ▼                  ▼
+//!   application ▶ Primary / Agent ◀ handle_input ◀ host (cluster-sys)
+//!                   │
+//!                   └─ poll_output ─▶ Action for the host, Event for the application, Wait
+//! ```
+//!
+//! # The rule of the loop
+//!
+//! Change once, then drain [`poll_output`](Primary::poll_output) until [`Output::Wait`], then
+//! wait. The order of outputs is part of the contract. This is a complete loop, with a host
+//! that only pretends to start processes:
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use cluster_core::primary::{Action, Event, Input, Primary};
+//! use cluster_core::{Config, Output, Pid};
+//!
+//! let now = Instant::now();
+//! let mut primary = Primary::new(Config::default());
+//! let worker = primary.fork()?;
+//!
+//! loop {
+//!     match primary.poll_output() {
+//!         Output::Action(Action::Spawn { worker }) => {
+//!             primary.handle_input(now, Input::Spawned { worker, pid: Pid(4711) });
+//!         }
+//!         Output::Action(other) => unreachable!("a lone fork asks for nothing else: {other:?}"),
+//!         Output::Event(event) => assert_eq!(event, Event::Fork { worker, pid: Pid(4711) }),
+//!         Output::Wait(deadline) => {
+//!             assert_eq!(deadline, None);
+//!             break;
+//!         }
+//!     }
+//! }
+//! # Ok::<(), cluster_core::primary::TooManyWorkers>(())
+//! ```
+//!
+//! # Limits
+//!
+//! All in [`limits`]. Work for one connection grows with the number of workers that share its
+//! listener (some nanoseconds for each), nothing else grows.
+//!
+//! # Features
+//!
+//! * `serde` (off by default): serialisation of the control vocabulary ([`ToPrimary`],
+//!   [`ToWorker`]), for `cluster-ipc`.
+
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod limits;
+pub mod primary;
+
+mod address;
+mod config;
+mod control;
+mod deadlines;
+mod id;
+mod ledger;
+mod life;
+mod listen;
+mod listeners;
+mod output;
+mod schedule;
+mod status;
+mod token;
+
+pub use address::{Address, UnixName};
+pub use agent::Agent;
+pub use config::{Config, ConfigError};
+pub use control::{Grant, ToPrimary, ToWorker};
+pub use deadlines::Reason;
+pub use id::{FarewellId, HandoffId, ListenerId, Pid, RequestId, WorkerId};
+pub use listen::{ListenError, ListenSpec, OsError};
+pub use output::Output;
+pub use primary::Primary;
+pub use schedule::Schedule;
+pub use status::{ExitStatus, Signal, UnknownSignal, WorkerState};
+pub use token::{HandleName, HandleToken};

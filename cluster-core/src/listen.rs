@@ -1,0 +1,54 @@
+//! What a worker asks for when it listens, and what it may be told.
+
+use crate::address::Address;
+use crate::limits::BACKLOG_DEFAULT;
+
+/// A request to listen on an address.
+///
+/// When workers share a listener, the first one's values are in force for all: only the
+/// address is part of a listener's identity, as in Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ListenSpec {
+    /// Where to listen.
+    pub address: Address,
+    /// How many connections may wait in the kernel, as in listen(2).
+    pub backlog: u32,
+}
+
+impl ListenSpec {
+    /// Listens on `address` with Node's default backlog of 511.
+    pub const fn new(address: Address) -> Self {
+        Self { address, backlog: BACKLOG_DEFAULT }
+    }
+}
+
+/// Why a worker cannot listen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum ListenError {
+    /// This worker listens on that address already (Node: `EADDRINUSE`).
+    #[error("this worker listens on that address already")]
+    AlreadyListening,
+    /// The worker is leaving: what it began now could never be served.
+    #[error("the worker is leaving")]
+    Leaving,
+    /// The worker has as many listeners as it may ([`LISTENERS_PER_WORKER`]).
+    ///
+    /// [`LISTENERS_PER_WORKER`]: crate::limits::LISTENERS_PER_WORKER
+    #[error("the worker has as many listeners as it may")]
+    TooMany,
+    /// The channel to the primary closed before the answer came.
+    #[error("the channel to the primary is closed")]
+    Disconnected,
+    /// The operating system refused.
+    #[error("{0}")]
+    Os(OsError),
+}
+
+/// An error number of the operating system (`errno`), opaque to the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[error("os error {0}")]
+pub struct OsError(pub i32);

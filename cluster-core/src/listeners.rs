@@ -1,0 +1,164 @@
+//! The primary's listeners and the workers that share them.
+
+use std::collections::BTreeMap;
+
+use crate::address::Address;
+use crate::id::{ListenerId, RequestId, WorkerId};
+use crate::schedule::Rotation;
+
+/// All listeners of a primary.
+///
+/// What makes two listens the same is their address; for port 0, the n-th that a worker holds
+/// is the same as the n-th of another worker, so that each gets the same ports as its siblings
+/// (Node pairs them by an index in the key). An explicit port is the same as a listener that
+/// obtained this port through port 0.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    table: BTreeMap<ListenerId, Listener>,
+    made: u32,
+}
+
+/// What a worker's wish to listen comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    /// It shares this listener already.
+    Held,
+    /// Another worker has it.
+    Found(ListenerId),
+    /// Nobody has it; for port 0, it would be the n-th.
+    New { ordinal: u32 },
+}
+
+impl Listeners {
+    /// Looks for the listener that `worker` means by `address`.
+    pub(crate) fn find(&self, worker: WorkerId, address: &Address) -> Match {
+        if !address.asks_for_any_port() {
+            let same = |listener: &&Listener| {
+                listener.requested == *address || listener.address() == Some(address)
+            };
+            return match self.table.values().find(same) {
+                Some(listener) if listener.concerns(worker) => Match::Held,
+                Some(listener) => Match::Found(listener.id),
+                None => Match::New { ordinal: 0 },
+            };
+        }
+        let paired = |listener: &&Listener| listener.requested == *address;
+        let held = |ordinal: &u32| {
+            self.table
+                .values()
+                .filter(paired)
+                .any(|listener| listener.ordinal == *ordinal && listener.concerns(worker))
+        };
+        let ordinal = (0..).find(|ordinal| !held(ordinal)).unwrap_or(u32::MAX);
+        self.table
+            .values()
+            .filter(paired)
+            .find(|listener| listener.ordinal == ordinal)
+            .map_or(Match::New { ordinal }, |listener| Match::Found(listener.id))
+    }
+
+    /// Makes a listener that is yet to be bound.
+    pub(crate) fn insert(&mut self, requested: Address, ordinal: u32) -> &mut Listener {
+        self.made += 1;
+        let id = ListenerId(self.made);
+        let listener = Listener {
+            id,
+            requested,
+            ordinal,
+            place: Place::Binding { waiters: Vec::new() },
+            rotation: Rotation::default(),
+            gate: Gate::Shut,
+            complained: false,
+        };
+        self.table.entry(id).or_insert(listener)
+    }
+
+    pub(crate) fn remove(&mut self, id: ListenerId) -> Option<Listener> {
+        self.table.remove(&id)
+    }
+
+    pub(crate) fn at(&self, id: ListenerId) -> Option<&Listener> {
+        self.table.get(&id)
+    }
+
+    pub(crate) fn at_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
+        self.table.get_mut(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.table.values()
+    }
+
+    /// The listeners that `worker` shares or waits for.
+    pub(crate) fn of(&self, worker: WorkerId) -> Vec<ListenerId> {
+        self.iter().filter(|listener| listener.concerns(worker)).map(|it| it.id).collect()
+    }
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    requested: Address,
+    ordinal: u32,
+    pub(crate) place: Place,
+    /// The workers that share it.
+    pub(crate) rotation: Rotation,
+    pub(crate) gate: Gate,
+    /// The application has heard that accepting fails, and not yet that it works again.
+    pub(crate) complained: bool,
+}
+
+/// Whether the operating system has the socket yet.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Not yet; these requests wait for it.
+    Binding { waiters: Vec<(WorkerId, RequestId)> },
+    /// Yes, here.
+    Open { address: Address },
+}
+
+/// Whether connections are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    /// As many wait as may, or the listener is not bound yet.
+    Shut,
+    /// The operating system refused; the deadline `AcceptRetry` ends it.
+    Resting,
+}
+
+impl Listener {
+    /// Where it really listens, once it does.
+    pub(crate) const fn address(&self) -> Option<&Address> {
+        match &self.place {
+            Place::Binding { .. } => None,
+            Place::Open { address } => Some(address),
+        }
+    }
+
+    /// Nobody shares it or waits for it.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.rotation.is_empty()
+            && match &self.place {
+                Place::Binding { waiters } => waiters.is_empty(),
+                Place::Open { .. } => true,
+            }
+    }
+
+    /// Takes `worker` out, as sharer and as waiter.
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        self.rotation.leave(worker);
+        if let Place::Binding { waiters } = &mut self.place {
+            waiters.retain(|&(waiter, _)| waiter != worker);
+        }
+    }
+
+    fn concerns(&self, worker: WorkerId) -> bool {
+        self.rotation.contains(worker)
+            || match &self.place {
+                Place::Binding { waiters } => waiters.iter().any(|&(waiter, _)| waiter == worker),
+                Place::Open { .. } => false,
+            }
+    }
+}

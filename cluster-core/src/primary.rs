@@ -1,0 +1,327 @@
+//! The machine inside the primary process.
+
+mod hand_off;
+mod leaving;
+mod sharing;
+mod vocabulary;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::control::{ToPrimary, ToWorker};
+use crate::deadlines::{Deadlines, Reason};
+use crate::id::{FarewellId, Pid, WorkerId};
+use crate::ledger::Ledger;
+use crate::life::{Fact, Life, News};
+use crate::limits::WORKERS_MAX;
+use crate::listeners::Listeners;
+use crate::output::Output;
+use crate::status::{ExitStatus, Signal, WorkerState};
+
+use leaving::Farewell;
+
+pub use vocabulary::{Action, Close, Event, Input, TooManyWorkers, UnknownWorker};
+
+/// Decides for the primary: which workers there are, what they share, who gets the next
+/// connection, and when a worker that does not end is killed.
+///
+/// Its methods are of four families:
+///
+/// * **commands**, from the application: [`fork`](Self::fork), [`disconnect`](Self::disconnect),
+///   [`disconnect_all`](Self::disconnect_all), [`kill`](Self::kill),
+///   [`close_channel`](Self::close_channel);
+/// * **facts** from the world: [`handle_input`](Self::handle_input), which cannot fail;
+/// * **outputs**: [`poll_output`](Self::poll_output), to be drained until it answers
+///   [`Output::Wait`] after each command and each fact;
+/// * **getters**, which change nothing.
+#[derive(Debug)]
+pub struct Primary {
+    config: Config,
+    workers: BTreeMap<WorkerId, Life>,
+    listeners: Listeners,
+    ledger: Ledger,
+    farewells: Vec<Farewell>,
+    deadlines: Deadlines,
+    outputs: VecDeque<Output<Action, Event>>,
+    forked: u32,
+    said_farewell: u32,
+    tokens_in: u64,
+    tokens_out: u64,
+}
+
+/// Commands.
+impl Primary {
+    /// A primary without workers.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            workers: BTreeMap::new(),
+            listeners: Listeners::default(),
+            ledger: Ledger::default(),
+            farewells: Vec::new(),
+            deadlines: Deadlines::default(),
+            outputs: VecDeque::new(),
+            forked: 0,
+            said_farewell: 0,
+            tokens_in: 0,
+            tokens_out: 0,
+        }
+    }
+
+    /// Starts a worker. The answer to its [`Action::Spawn`] is [`Input::Spawned`] or
+    /// [`Input::SpawnFailed`].
+    ///
+    /// # Errors
+    ///
+    /// If there are [`WORKERS_MAX`] workers already.
+    pub fn fork(&mut self) -> Result<WorkerId, TooManyWorkers> {
+        let worker = self.forked.checked_add(1).and_then(WorkerId::new).ok_or(TooManyWorkers)?;
+        if self.workers.len() >= WORKERS_MAX {
+            return Err(TooManyWorkers);
+        }
+        self.forked += 1;
+        self.workers.insert(worker, Life::new());
+        self.act(Action::Spawn { worker });
+        Ok(worker)
+    }
+
+    /// Asks a worker to leave gracefully. Asking again changes nothing, but that the earlier of
+    /// two `kill_after` is in force.
+    ///
+    /// With `kill_after`, the worker is killed if its process has not ended by then.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such worker (any more).
+    pub fn disconnect(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        kill_after: Option<Duration>,
+    ) -> Result<(), UnknownWorker> {
+        self.known(worker)?;
+        self.ask_to_leave(now, worker, kill_after);
+        Ok(())
+    }
+
+    /// Asks all workers to leave gracefully, as [`disconnect`](Self::disconnect) does.
+    /// [`Event::Farewell`] with the name returned tells when all of them have both
+    /// disconnected and ended.
+    pub fn disconnect_all(&mut self, now: Instant, kill_after: Option<Duration>) -> FarewellId {
+        let all: Vec<_> = self.workers.keys().copied().collect();
+        self.said_farewell += 1;
+        let id = FarewellId(self.said_farewell);
+        self.farewells.push(Farewell::new(id, &all));
+        for worker in all {
+            self.ask_to_leave(now, worker, kill_after);
+        }
+        self.tell_farewells();
+        id
+    }
+
+    /// Sends a signal to a worker's process, at once. To one that has ended, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such worker (any more).
+    pub fn kill(&mut self, worker: WorkerId, signal: Signal) -> Result<(), UnknownWorker> {
+        self.known(worker)?;
+        self.signal(worker, signal);
+        Ok(())
+    }
+
+    /// Ends the channel to a worker without asking it to leave. The worker takes this for an
+    /// accident and exits at once with status 0 (Node: `worker.process.disconnect()`).
+    ///
+    /// # Errors
+    ///
+    /// If there is no such worker (any more).
+    pub fn close_channel(&mut self, worker: WorkerId) -> Result<(), UnknownWorker> {
+        if self.known(worker)?.has_channel() {
+            self.unshare(worker);
+            self.act(Action::EndChannel { worker });
+        }
+        Ok(())
+    }
+
+    fn known(&self, worker: WorkerId) -> Result<&Life, UnknownWorker> {
+        self.workers.get(&worker).ok_or(UnknownWorker(worker))
+    }
+}
+
+/// Facts and outputs.
+impl Primary {
+    /// Takes a fact in. Facts about workers, listeners or hand-offs that are gone, and facts
+    /// that are known already, change nothing.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Spawned { worker, pid } => self.learn(worker, Fact::Spawned(pid)),
+            Input::SpawnFailed { worker, error } => self.spawn_failed(worker, error),
+            Input::Received { worker, message, handle } => {
+                self.tokens_in += u64::from(handle.is_some());
+                match (message, handle) {
+                    (ToPrimary::Returned { listener, peer }, Some(token)) => {
+                        self.returned(listener, token, peer);
+                    }
+                    (message, handle) => {
+                        if let Some(token) = handle {
+                            self.close(token, Close::Unexpected);
+                        }
+                        self.received(worker, message);
+                    }
+                }
+            }
+            Input::ChannelClosed { worker } => self.channel_closed(worker),
+            Input::ChannelBroken { worker } => self.channel_broken(worker),
+            Input::Exited { worker, status } => self.exited(worker, status),
+            Input::ListenDone { listener, result } => self.listen_done(listener, result),
+            Input::Accepted { listener, connection, peer } => {
+                self.tokens_in += 1;
+                self.accepted(listener, connection, peer);
+            }
+            Input::AcceptFailed { listener, error } => self.accept_failed(now, listener, error),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// The next output. Drain it until [`Output::Wait`]; polled again, it waits again.
+    pub fn poll_output(&mut self) -> Output<Action, Event> {
+        self.outputs.pop_front().unwrap_or_else(|| {
+            #[cfg(debug_assertions)]
+            self.check();
+            Output::Wait(self.deadlines.next().map(|(at, _)| at))
+        })
+    }
+
+    fn received(&mut self, worker: WorkerId, message: ToPrimary) {
+        if !self.workers.contains_key(&worker) {
+            return;
+        }
+        match message {
+            ToPrimary::Online => self.learn(worker, Fact::Online),
+            ToPrimary::Listen { request, spec } => self.wants_to_listen(worker, request, spec),
+            ToPrimary::Listening { listener } => self.is_listening(worker, listener),
+            ToPrimary::Close { listener } => self.unshare_one(worker, listener),
+            ToPrimary::Taken { handoff } => self.taken(worker, handoff),
+            ToPrimary::Refused { handoff } => self.refused(worker, handoff),
+            ToPrimary::Leaving => self.says_it_leaves(worker),
+            // Without its descriptor there is nothing to return.
+            ToPrimary::Returned { .. } => {}
+        }
+    }
+
+    /// Lets a worker's life take a fact in, and tells what is news.
+    fn learn(&mut self, worker: WorkerId, fact: Fact) {
+        let Some(life) = self.workers.get_mut(&worker) else { return };
+        let news = life.learn(fact);
+        let exited_after_disconnect = life.exited_after_disconnect().unwrap_or(false);
+        let over = life.is_over();
+        if over {
+            // Gone from the table before the last of the two events is seen.
+            self.workers.remove(&worker);
+        }
+        let event = match news {
+            None | Some(News::Listening) => None,
+            Some(News::Fork(pid)) => Some(Event::Fork { worker, pid }),
+            Some(News::Online) => Some(Event::Online { worker }),
+            Some(News::Draining) => Some(Event::Draining { worker }),
+            Some(News::Disconnect) => Some(Event::Disconnect { worker, exited_after_disconnect }),
+            Some(News::Exit(pid, status)) => {
+                Some(Event::Exit { worker, pid, status, exited_after_disconnect })
+            }
+        };
+        if let Some(event) = event {
+            self.tell(event);
+        }
+        if over {
+            self.tell_farewells();
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        self.outputs.push_back(Output::Action(action));
+    }
+
+    fn send(&mut self, worker: WorkerId, message: ToWorker) {
+        self.act(Action::Send { worker, message, handle: None });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+/// Getters.
+impl Primary {
+    /// The workers there are, in the order of their numbers. A worker is among them from
+    /// [`fork`](Self::fork) until it has both disconnected and exited.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> {
+        self.workers.keys().copied()
+    }
+
+    /// Where a worker stands.
+    pub fn state(&self, worker: WorkerId) -> Option<WorkerState> {
+        self.workers.get(&worker).map(Life::state)
+    }
+
+    /// A worker's process number, once it has one.
+    pub fn pid(&self, worker: WorkerId) -> Option<Pid> {
+        self.workers.get(&worker)?.pid()
+    }
+
+    /// How a worker's process ended, once it has.
+    pub fn exit_status(&self, worker: WorkerId) -> Option<ExitStatus> {
+        self.workers.get(&worker)?.exit_status()
+    }
+
+    /// Whether a worker left because it was asked to or said so: `None` until that is known.
+    pub fn exited_after_disconnect(&self, worker: WorkerId) -> Option<bool> {
+        self.workers.get(&worker)?.exited_after_disconnect()
+    }
+
+    /// Whether the channel to a worker is open.
+    pub fn is_connected(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(Life::has_channel)
+    }
+
+    /// Whether a worker's process has ended (or there is no such worker).
+    pub fn is_dead(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_none_or(Life::is_dead)
+    }
+
+    /// How many connections wait or are in flight: accepted, and taken by no worker.
+    pub fn connections(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// The next deadline and why it exists.
+    pub fn next_deadline(&self) -> Option<(Instant, Reason)> {
+        self.deadlines.next()
+    }
+}
+
+/// What must hold whenever the outputs are drained.
+#[cfg(debug_assertions)]
+impl Primary {
+    fn check(&self) {
+        let held = self.tokens_in - self.tokens_out;
+        assert_eq!(held, self.ledger.len() as u64, "each token leaves through one action");
+        for worker in self.ledger.workers_in_flight() {
+            let life = self.workers.get(&worker).expect("in flight to a worker there is");
+            assert!(life.has_channel() && !life.is_dead(), "in flight to a worker that lives");
+        }
+        for worker in self.workers.keys() {
+            let listed = self.ledger.workers_in_flight().filter(|it| it == worker).count();
+            assert_eq!(listed, self.ledger.untaken(*worker), "counted as listed");
+            assert!(listed <= self.config.window(), "no more than the window");
+        }
+        for listener in self.listeners.iter() {
+            assert!(!listener.is_unwanted(), "a listener that nobody wants is closed");
+            for worker in listener.rotation.iter() {
+                let life = self.workers.get(&worker).expect("shared by a worker there is");
+                assert!(life.has_channel() && !life.is_leaving(), "shared by one that stays");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Listeners: who shares them, and when they open and close.
+
+use super::{Action, Close, Event, Primary};
+use crate::address::Address;
+use crate::control::{Grant, ToWorker};
+use crate::deadlines::Reason;
+use crate::id::{ListenerId, RequestId, WorkerId};
+use crate::life::Fact;
+use crate::limits::LISTENERS_PER_WORKER;
+use crate::listen::{ListenError, ListenSpec, OsError};
+use crate::listeners::{Gate, Listener, Match, Place};
+
+impl Primary {
+    pub(super) fn wants_to_listen(
+        &mut self,
+        worker: WorkerId,
+        request: RequestId,
+        spec: ListenSpec,
+    ) {
+        let found = self.may_listen(worker).and_then(|()| {
+            match self.listeners.find(worker, &spec.address) {
+                Match::Held => Err(ListenError::AlreadyListening),
+                Match::Found(listener) => Ok(listener),
+                Match::New { ordinal } => Ok(self.open_listener(spec, ordinal)),
+            }
+        });
+        match found {
+            Ok(listener) => self.share(worker, request, listener),
+            Err(error) => self.send(worker, ToWorker::Listen { request, result: Err(error) }),
+        }
+    }
+
+    pub(super) fn listen_done(&mut self, id: ListenerId, result: Result<Address, OsError>) {
+        let Some(listener) = self.listeners.at_mut(id) else { return };
+        let Place::Binding { waiters } = &mut listener.place else { return };
+        let waiters = std::mem::take(waiters);
+        match result {
+            Ok(address) => {
+                listener.place = Place::Open { address };
+                for (worker, request) in waiters {
+                    self.share(worker, request, id);
+                }
+                self.close_if_unwanted(id);
+                self.gate(id);
+            }
+            Err(error) => {
+                // Its place is free again: anyone may retry at once.
+                self.listeners.remove(id);
+                for (worker, request) in waiters {
+                    let result = Err(ListenError::Os(error));
+                    self.send(worker, ToWorker::Listen { request, result });
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_listening(&mut self, worker: WorkerId, id: ListenerId) {
+        let Some(listener) = self.listeners.at(id) else { return };
+        if let (true, Some(address)) = (listener.rotation.contains(worker), listener.address()) {
+            let address = address.clone();
+            self.learn(worker, Fact::Listening);
+            self.tell(Event::Listening { worker, address });
+        }
+    }
+
+    /// `worker` shares and awaits no listener any more.
+    pub(super) fn unshare(&mut self, worker: WorkerId) {
+        for listener in self.listeners.of(worker) {
+            self.unshare_one(worker, listener);
+        }
+    }
+
+    pub(super) fn unshare_one(&mut self, worker: WorkerId, id: ListenerId) {
+        if let Some(listener) = self.listeners.at_mut(id) {
+            listener.forget(worker);
+            self.close_if_unwanted(id);
+        }
+    }
+
+    fn may_listen(&self, worker: WorkerId) -> Result<(), ListenError> {
+        let stays = self.workers.get(&worker).is_some_and(|life| !life.is_leaving());
+        if !stays {
+            return Err(ListenError::Leaving);
+        }
+        if self.listeners.of(worker).len() >= LISTENERS_PER_WORKER {
+            return Err(ListenError::TooMany);
+        }
+        Ok(())
+    }
+
+    fn open_listener(&mut self, spec: ListenSpec, ordinal: u32) -> ListenerId {
+        let listener = self.listeners.insert(spec.address.clone(), ordinal).id;
+        self.act(Action::Listen { listener, spec });
+        listener
+    }
+
+    /// Answers at once if the listener is bound, or else when it is.
+    fn share(&mut self, worker: WorkerId, request: RequestId, id: ListenerId) {
+        let Some(listener) = self.listeners.at_mut(id) else { return };
+        match &mut listener.place {
+            Place::Binding { waiters } => waiters.push((worker, request)),
+            Place::Open { address } => {
+                let grant = Grant { listener: id, address: address.clone() };
+                listener.rotation.join(worker);
+                self.send(worker, ToWorker::Listen { request, result: Ok(grant) });
+                self.dispatch(id);
+            }
+        }
+    }
+
+    /// Closes a listener that nobody wants, and with it what waits there. One that is not bound
+    /// yet is closed when it is.
+    fn close_if_unwanted(&mut self, id: ListenerId) {
+        let unwanted = |listener: &Listener| listener.is_unwanted() && listener.address().is_some();
+        if !self.listeners.at(id).is_some_and(unwanted) {
+            return;
+        }
+        self.listeners.remove(id);
+        self.deadlines.stop(Reason::AcceptRetry(id));
+        self.act(Action::CloseListener { listener: id });
+        for connection in self.ledger.abandon(id) {
+            self.close(connection.token, Close::NoWorker);
+        }
+    }
+
+    /// Opens or shuts a listener's gate, by how many connections wait.
+    pub(super) fn gate(&mut self, id: ListenerId) {
+        let room = self.ledger.waiting(id) < self.config.waiting();
+        let Some(listener) = self.listeners.at_mut(id) else { return };
+        let (gate, action) = match (listener.gate, room) {
+            (Gate::Shut, true) => (Gate::Open, Action::ResumeAccept { listener: id }),
+            (Gate::Open, false) => (Gate::Shut, Action::PauseAccept { listener: id }),
+            (Gate::Open, true) | (Gate::Shut, false) | (Gate::Resting, true | false) => return,
+        };
+        if listener.address().is_some() {
+            listener.gate = gate;
+            self.act(action);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What goes into the primary's machine and what comes out.
+
+use std::net::SocketAddr;
+
+use crate::address::Address;
+use crate::control::{ToPrimary, ToWorker};
+use crate::id::{FarewellId, ListenerId, Pid, WorkerId};
+use crate::limits::WORKERS_MAX;
+use crate::listen::{ListenSpec, OsError};
+use crate::status::{ExitStatus, Signal};
+use crate::token::{HandleName, HandleToken};
+
+/// A fact.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Answers [`Action::Spawn`]: the program runs. Comes before any other fact about the
+    /// worker.
+    Spawned {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// Answers [`Action::Spawn`]: there is no process.
+    SpawnFailed {
+        /// Which worker.
+        worker: WorkerId,
+        /// Why.
+        error: OsError,
+    },
+    /// A worker said something.
+    Received {
+        /// Which worker.
+        worker: WorkerId,
+        /// What it said.
+        message: ToPrimary,
+        /// The descriptor that rode along.
+        handle: Option<HandleToken>,
+    },
+    /// The channel is at its end, and all that the worker said has been received.
+    ChannelClosed {
+        /// Whose channel.
+        worker: WorkerId,
+    },
+    /// The channel is of no more use, and something that the worker said may be lost.
+    ChannelBroken {
+        /// Whose channel.
+        worker: WorkerId,
+    },
+    /// The process has ended, and all that it said has been received.
+    Exited {
+        /// Which worker.
+        worker: WorkerId,
+        /// How.
+        status: ExitStatus,
+    },
+    /// Answers [`Action::Listen`].
+    ListenDone {
+        /// Which listener.
+        listener: ListenerId,
+        /// Where it really listens, or why it cannot.
+        result: Result<Address, OsError>,
+    },
+    /// There is a new connection.
+    Accepted {
+        /// The listener that it came through.
+        listener: ListenerId,
+        /// Its descriptor.
+        connection: HandleToken,
+        /// The other end, where it has an address.
+        peer: Option<SocketAddr>,
+    },
+    /// The operating system would not accept a connection, and would not at once again.
+    AcceptFailed {
+        /// Which listener.
+        listener: ListenerId,
+        /// Why.
+        error: OsError,
+    },
+    /// The moment of [`Output::Wait`](crate::Output::Wait) has come.
+    Timeout,
+}
+
+/// Work for the host.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process for this worker; answered by [`Input::Spawned`] or
+    /// [`Input::SpawnFailed`].
+    Spawn {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Send a signal to the worker's process.
+    Signal {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which signal.
+        signal: Signal,
+    },
+    /// Say this to the worker.
+    Send {
+        /// Which worker.
+        worker: WorkerId,
+        /// What to say.
+        message: ToWorker,
+        /// The descriptor to send along; the host keeps its copy.
+        handle: Option<HandleName>,
+    },
+    /// Say nothing more to the worker and let it see the end of the channel. What the worker
+    /// still says is received until it ends the channel, too.
+    EndChannel {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Bind and listen; answered by [`Input::ListenDone`]. No connection is accepted until
+    /// [`Action::ResumeAccept`].
+    Listen {
+        /// Which listener.
+        listener: ListenerId,
+        /// Where and how.
+        spec: ListenSpec,
+    },
+    /// Accept connections.
+    ResumeAccept {
+        /// Which listener.
+        listener: ListenerId,
+    },
+    /// Accept no more connections for now.
+    PauseAccept {
+        /// Which listener.
+        listener: ListenerId,
+    },
+    /// Close the listener.
+    CloseListener {
+        /// Which one.
+        listener: ListenerId,
+    },
+    /// Close the primary's copy of a connection.
+    Close {
+        /// Which one.
+        connection: HandleToken,
+        /// Why.
+        why: Close,
+    },
+}
+
+/// Why the primary closes its copy of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Close {
+    /// A worker has taken the connection.
+    Taken,
+    /// No worker is left that could serve it.
+    NoWorker,
+    /// It was in flight to a worker whose channel broke; whether it was taken is not known.
+    Uncertain,
+    /// It came with a message that carries no descriptor.
+    Unexpected,
+}
+
+/// News for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A worker's process runs.
+    Fork {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// There is no process, and no worker.
+    SpawnFailed {
+        /// Which worker it would have been.
+        worker: WorkerId,
+        /// Why.
+        error: OsError,
+    },
+    /// A worker's program runs and has adopted its channel.
+    Online {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// A worker's application has a listener.
+    Listening {
+        /// Which worker.
+        worker: WorkerId,
+        /// Where it really listens.
+        address: Address,
+    },
+    /// A worker begins to leave gracefully.
+    Draining {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// A worker's channel has ended. Once a worker.
+    Disconnect {
+        /// Which worker.
+        worker: WorkerId,
+        /// Whether it was asked to, or said that it leaves.
+        exited_after_disconnect: bool,
+    },
+    /// A worker's process has ended. Once a worker, before or after [`Event::Disconnect`].
+    Exit {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+        /// Whether it was asked to leave, or said that it leaves.
+        exited_after_disconnect: bool,
+    },
+    /// The operating system does not accept connections on this address for now. Told once
+    /// until it does again.
+    AcceptFailed {
+        /// The address.
+        address: Address,
+        /// Why.
+        error: OsError,
+    },
+    /// All workers that one [`disconnect_all`](super::Primary::disconnect_all) was about have
+    /// disconnected and ended.
+    Farewell {
+        /// Which one.
+        id: FarewellId,
+    },
+}
+
+/// There is no such worker, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no worker {0}")]
+pub struct UnknownWorker(pub WorkerId);
+
+/// There are as many workers as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {WORKERS_MAX} workers already")]
+pub struct TooManyWorkers;

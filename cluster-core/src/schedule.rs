@@ -1,0 +1,105 @@
+//! Who gets the next connection.
+
+use std::collections::VecDeque;
+
+use crate::id::WorkerId;
+
+/// A rule by which the primary chooses a worker for a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Schedule {
+    /// One after the other. A worker that has not yet taken what it was handed is passed over
+    /// while there is one that has; when all have something untaken, the one with least is
+    /// next. (Node: `cluster.SCHED_RR`, where a worker has at most one untaken connection.)
+    #[default]
+    RoundRobin,
+}
+
+/// The workers that share a listener, in the order of their turns.
+#[derive(Debug, Default)]
+pub(crate) struct Rotation {
+    turns: VecDeque<WorkerId>,
+}
+
+impl Rotation {
+    /// Adds a worker behind all others.
+    pub(crate) fn join(&mut self, worker: WorkerId) {
+        if !self.contains(worker) {
+            self.turns.push_back(worker);
+        }
+    }
+
+    /// Takes a worker out; says whether it was in.
+    pub(crate) fn leave(&mut self, worker: WorkerId) -> bool {
+        let before = self.turns.len();
+        self.turns.retain(|&other| other != worker);
+        self.turns.len() < before
+    }
+
+    pub(crate) fn contains(&self, worker: WorkerId) -> bool {
+        self.turns.contains(&worker)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = WorkerId> {
+        self.turns.iter().copied()
+    }
+
+    /// Chooses the worker whose turn it is; its next turn comes after everybody else's.
+    ///
+    /// `untaken` tells how many connections a worker has not yet taken, or `None` if it must
+    /// get no more.
+    pub(crate) fn choose(
+        &mut self,
+        schedule: Schedule,
+        untaken: impl Fn(WorkerId) -> Option<usize>,
+    ) -> Option<WorkerId> {
+        let Schedule::RoundRobin = schedule;
+        let mut best: Option<(usize, usize)> = None;
+        for (place, &worker) in self.turns.iter().enumerate() {
+            let Some(load) = untaken(worker) else { continue };
+            if best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, place));
+            }
+            if load == 0 {
+                break;
+            }
+        }
+        let worker = self.turns.remove(best?.1)?;
+        self.turns.push_back(worker);
+        Some(worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(number: u32) -> WorkerId {
+        WorkerId::new(number).expect("not 0")
+    }
+
+    #[test]
+    fn idle_workers_take_turns() {
+        let mut rotation = Rotation::default();
+        (1..=3).for_each(|number| rotation.join(worker(number)));
+        let order: Vec<_> = (0..7)
+            .filter_map(|_| rotation.choose(Schedule::RoundRobin, |_| Some(0)))
+            .map(WorkerId::number)
+            .collect();
+        assert_eq!(order, [1, 2, 3, 1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn the_one_with_least_untaken_is_next_and_the_full_one_is_left_out() {
+        let mut rotation = Rotation::default();
+        (1..=3).for_each(|number| rotation.join(worker(number)));
+        let untaken = |worker: WorkerId| [None, Some(2), Some(1)][worker.number() as usize - 1];
+        let chosen = rotation.choose(Schedule::RoundRobin, untaken);
+        assert_eq!(chosen, Some(worker(3)));
+        assert_eq!(rotation.choose(Schedule::RoundRobin, |_| None), None);
+    }
+}

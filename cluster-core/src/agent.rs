@@ -134,14 +134,19 @@ impl Agent {
     /// that this is no accident.
     pub fn kill(&mut self, signal: Signal) {
         let noted = match (self.channel, &self.intent) {
-            (Channel::Closed, _) => return self.act(Action::Raise { signal }),
+            (Channel::Closed, Intent::Leaving { .. }) => {
+                self.act(Action::Raise { signal });
+                true
+            }
+            // It is at its end already.
+            (Channel::Closed, Intent::None) | (_, Intent::Killing { .. }) => return,
             (Channel::Open, Intent::None) => {
                 self.send(ToPrimary::Leaving);
                 self.tell(Event::Draining);
+                self.fail_requests(&ListenError::Leaving);
                 false
             }
             (Channel::Open, Intent::Leaving { noted, .. }) => *noted,
-            (Channel::Open, Intent::Killing { .. }) => return,
         };
         self.intent = Intent::Killing { signal, noted };
         self.go_if_ready();
@@ -209,17 +214,13 @@ impl Agent {
         if !self.requests.remove(&request) {
             return;
         }
-        match (result, &self.intent) {
-            (Ok(Grant { listener, address }), Intent::None) => {
+        match result {
+            Ok(Grant { listener, address }) => {
                 self.listeners.insert(listener, Listener::new(address.clone()));
                 self.send(ToPrimary::Listening { listener });
                 self.tell(Event::Listening { request, listener, address });
             }
-            (Ok(Grant { listener, .. }), Intent::Leaving { .. } | Intent::Killing { .. }) => {
-                self.send(ToPrimary::Close { listener });
-                self.fail(request, ListenError::Leaving);
-            }
-            (Err(error), _) => self.fail(request, error),
+            Err(error) => self.fail(request, error),
         }
     }
 
@@ -234,6 +235,7 @@ impl Agent {
         self.intent = Intent::Leaving { noted, idle: false };
         self.tell(Event::Draining);
         self.close_listeners();
+        self.fail_requests(&ListenError::Leaving);
         self.act(Action::WatchIdle);
     }
 
@@ -268,9 +270,7 @@ impl Agent {
     fn channel_closed(&mut self) {
         self.channel = Channel::Closed;
         self.close_listeners();
-        while let Some(request) = self.requests.pop_first() {
-            self.fail(request, ListenError::Disconnected);
-        }
+        self.fail_requests(&ListenError::Disconnected);
         self.tell(Event::Disconnect);
         match self.intent {
             Intent::None => self.act(Action::Exit { code: 0 }),
@@ -295,6 +295,13 @@ impl Agent {
     fn close_handle(&mut self, handle: Option<HandleToken>) {
         if let Some(connection) = handle {
             self.act(Action::Close { connection });
+        }
+    }
+
+    /// No request is left open; an answer that still comes answers nothing.
+    fn fail_requests(&mut self, error: &ListenError) {
+        while let Some(request) = self.requests.pop_first() {
+            self.fail(request, error.clone());
         }
     }
 

@@ -55,18 +55,24 @@ impl Ledger {
         self.waiting.get(&listener).map_or(0, VecDeque::len)
     }
 
-    /// The connection that has waited longest.
-    pub(crate) fn oldest(&self, listener: ListenerId) -> Option<&Connection> {
-        self.waiting.get(&listener)?.front()
+    /// The connection at a place in the queue, where 0 has waited longest.
+    pub(crate) fn at(&self, listener: ListenerId, place: usize) -> Option<&Connection> {
+        self.waiting.get(&listener)?.get(place)
     }
 
-    /// The connection that has waited longest goes to `worker`.
-    pub(crate) fn hand_oldest(
+    /// Takes a connection out of the queue.
+    pub(crate) fn remove(&mut self, listener: ListenerId, place: usize) -> Option<Connection> {
+        self.waiting.get_mut(&listener)?.remove(place)
+    }
+
+    /// The connection at a place in the queue goes to `worker`.
+    pub(crate) fn hand(
         &mut self,
         listener: ListenerId,
+        place: usize,
         worker: WorkerId,
     ) -> Option<(HandoffId, &Connection)> {
-        let connection = self.waiting.get_mut(&listener)?.pop_front()?;
+        let connection = self.remove(listener, place)?;
         self.handed += 1;
         let handoff = HandoffId(self.handed);
         *self.untaken.entry(worker).or_default() += 1;

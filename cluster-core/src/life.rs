@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!   process   Starting ──Spawned──▶ Running ──Exited──▶ Exited
-//!   channel   Open ───────────ChannelClosed───────────▶ Closed
+//!   channel   Open ──Ended──▶ Ended ──ChannelClosed───▶ Closed
 //!   intent    None ──Killed──▶ Killing ──Left──▶ Disconnecting
 //! ```
 //!
 //! The three move independently, and so "exit before end-of-channel" and "end-of-channel
 //! before exit" need no case of their own: each of `Disconnect` and `Exit` is news exactly once.
 
+use std::collections::BTreeSet;
+
 use crate::id::Pid;
-use crate::status::{ExitStatus, WorkerState};
+use crate::status::{ExitStatus, Signal, WorkerState};
 
 /// The three facts about one worker, and how far its program has come.
 #[derive(Debug)]
@@ -33,8 +35,10 @@ pub(crate) enum Fact {
     Listening,
     /// It was asked to leave, or said that it leaves.
     Left,
-    /// It was sent a signal.
-    Killed,
+    /// It is sent a signal; before it has a process, the signal is pending.
+    Killed(Signal),
+    /// Nothing more is said to it.
+    Ended,
     /// Its channel has ended.
     ChannelClosed,
     /// Its process has ended.
@@ -42,9 +46,10 @@ pub(crate) enum Fact {
 }
 
 /// What an application should hear of a fact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    Fork(Pid),
+    /// With the signals that were pending.
+    Fork(Pid, BTreeSet<Signal>),
     Online,
     Listening,
     Draining,
@@ -55,7 +60,7 @@ pub(crate) enum News {
 impl Life {
     pub(crate) const fn new() -> Self {
         Self {
-            process: Process::Starting,
+            process: Process::Starting { pending: BTreeSet::new() },
             channel: Channel::Open,
             intent: Intent::None,
             stage: Stage::Silent,
@@ -66,52 +71,73 @@ impl Life {
     /// Takes a fact in. Facts that cannot be, or are known already, change nothing and are no
     /// news: nobody can make a worker disconnect or exit twice.
     pub(crate) fn learn(&mut self, fact: Fact) -> Option<News> {
-        use Channel::{Closed, Open};
+        use Channel::{Closed, Ended, Open};
         use Process::{Exited, Running, Starting};
 
-        match (&self.process, self.channel, fact) {
-            (Starting, Open | Closed, Fact::Spawned(pid)) => {
+        match (&mut self.process, self.channel, fact) {
+            (Starting { pending }, Open | Ended | Closed, Fact::Spawned(pid)) => {
+                let pending = std::mem::take(pending);
                 self.process = Running { pid };
-                Some(News::Fork(pid))
+                Some(News::Fork(pid, pending))
             }
-            (Running { .. } | Exited { .. }, Open | Closed, Fact::Spawned(_)) => None,
+            (Running { .. } | Exited { .. }, Open | Ended | Closed, Fact::Spawned(_)) => None,
 
-            // A program speaks over an open channel of a process that runs; what it said last
-            // may be read after the process has ended.
-            (Running { .. } | Exited { .. }, Open, Fact::Online) => {
+            // A program speaks over an open channel of a process that runs.
+            (Running { .. }, Open | Ended, Fact::Online) => {
                 self.advance(Stage::Online).then_some(News::Online)
             }
-            (Running { .. } | Exited { .. }, Open, Fact::Listening) => {
+            (Running { .. }, Open | Ended, Fact::Listening) => {
                 self.advance(Stage::Listening);
                 Some(News::Listening)
             }
-            (Starting, Open | Closed, Fact::Online | Fact::Listening)
-            | (Running { .. } | Exited { .. }, Closed, Fact::Online | Fact::Listening) => None,
-
-            (Starting | Running { .. } | Exited { .. }, Open, Fact::Left) => self.leave(),
-            (Starting | Running { .. } | Exited { .. }, Closed, Fact::Left) => None,
-
-            (Starting | Running { .. }, Open | Closed, Fact::Killed) => {
-                if self.intent == Intent::None {
-                    self.intent = Intent::Killing;
-                }
+            (Running { .. }, Open | Ended, Fact::Left) => self.leave().then_some(News::Draining),
+            // News when there is a process, after the fork.
+            (Starting { .. }, Open | Ended, Fact::Left) => {
+                self.leave();
                 None
             }
-            (Exited { .. }, Open | Closed, Fact::Killed) => None,
+            (Starting { .. }, Open | Ended, Fact::Online | Fact::Listening)
+            | (Exited { .. }, Open | Ended, Fact::Online | Fact::Listening | Fact::Left)
+            | (
+                Starting { .. } | Running { .. } | Exited { .. },
+                Closed,
+                Fact::Online | Fact::Listening | Fact::Left,
+            ) => None,
 
-            (Starting | Running { .. } | Exited { .. }, Open, Fact::ChannelClosed) => {
+            (Starting { pending }, Open | Ended | Closed, Fact::Killed(signal)) => {
+                pending.insert(signal);
+                self.kill();
+                None
+            }
+            (Running { .. }, Open | Ended | Closed, Fact::Killed(_)) => {
+                self.kill();
+                None
+            }
+            (Exited { .. }, Open | Ended | Closed, Fact::Killed(_)) => None,
+
+            (Starting { .. } | Running { .. } | Exited { .. }, Open, Fact::Ended) => {
+                self.channel = Ended;
+                None
+            }
+            (Starting { .. } | Running { .. } | Exited { .. }, Ended | Closed, Fact::Ended) => None,
+
+            (
+                Starting { .. } | Running { .. } | Exited { .. },
+                Open | Ended,
+                Fact::ChannelClosed,
+            ) => {
                 self.channel = Closed;
                 self.settle();
                 Some(News::Disconnect)
             }
-            (Starting | Running { .. } | Exited { .. }, Closed, Fact::ChannelClosed) => None,
+            (Starting { .. } | Running { .. } | Exited { .. }, Closed, Fact::ChannelClosed) => None,
 
-            (&Running { pid }, Open | Closed, Fact::Exited(status)) => {
+            (&mut Running { pid }, Open | Ended | Closed, Fact::Exited(status)) => {
                 self.process = Exited { pid, status };
                 self.settle();
                 Some(News::Exit(pid, status))
             }
-            (Starting | Exited { .. }, Open | Closed, Fact::Exited(_)) => None,
+            (Starting { .. } | Exited { .. }, Open | Ended | Closed, Fact::Exited(_)) => None,
         }
     }
 
@@ -121,8 +147,9 @@ impl Life {
         match (&self.process, self.channel, self.intent) {
             (Process::Exited { .. }, ..) => WorkerState::Dead,
             (_, Channel::Closed, _) => WorkerState::Disconnected,
-            (_, Channel::Open, Intent::Disconnecting) => WorkerState::Draining,
-            (_, Channel::Open, Intent::None | Intent::Killing) => match self.stage {
+            (_, Channel::Open | Channel::Ended, Intent::Disconnecting) => WorkerState::Draining,
+            (_, Channel::Open | Channel::Ended, Intent::None | Intent::Killing) => match self.stage
+            {
                 Stage::Silent => WorkerState::Forked,
                 Stage::Online => WorkerState::Online,
                 Stage::Listening => WorkerState::Listening,
@@ -132,14 +159,14 @@ impl Life {
 
     pub(crate) const fn pid(&self) -> Option<Pid> {
         match self.process {
-            Process::Starting => None,
+            Process::Starting { .. } => None,
             Process::Running { pid } | Process::Exited { pid, .. } => Some(pid),
         }
     }
 
     pub(crate) const fn exit_status(&self) -> Option<ExitStatus> {
         match self.process {
-            Process::Starting | Process::Running { .. } => None,
+            Process::Starting { .. } | Process::Running { .. } => None,
             Process::Exited { status, .. } => Some(status),
         }
     }
@@ -152,8 +179,19 @@ impl Life {
         matches!(self.process, Process::Exited { .. })
     }
 
-    pub(crate) const fn has_channel(&self) -> bool {
+    /// Its channel has ended at neither side.
+    pub(crate) const fn is_connected(&self) -> bool {
         matches!(self.channel, Channel::Open)
+    }
+
+    /// What is said to it can reach it, now or when it has started.
+    pub(crate) const fn hears(&self) -> bool {
+        self.is_connected() && !self.is_dead()
+    }
+
+    /// What comes over its channel comes from it.
+    pub(crate) const fn speaks(&self) -> bool {
+        matches!(self.process, Process::Running { .. }) && !matches!(self.channel, Channel::Closed)
     }
 
     pub(crate) const fn is_leaving(&self) -> bool {
@@ -162,16 +200,21 @@ impl Life {
 
     /// Both ends have come: nothing more can be heard of this worker.
     pub(crate) const fn is_over(&self) -> bool {
-        self.is_dead() && !self.has_channel()
+        self.is_dead() && matches!(self.channel, Channel::Closed)
     }
 
-    fn leave(&mut self) -> Option<News> {
-        if self.is_leaving() {
-            return None;
-        }
+    /// Says whether it was not leaving already.
+    fn leave(&mut self) -> bool {
+        let stayed = !self.is_leaving();
         self.intent = Intent::Disconnecting;
         self.exited_after_disconnect = Some(true);
-        Some(News::Draining)
+        stayed
+    }
+
+    fn kill(&mut self) {
+        if self.intent == Intent::None {
+            self.intent = Intent::Killing;
+        }
     }
 
     /// Moves on to `stage`, never back; says whether it moved.
@@ -189,7 +232,7 @@ impl Life {
 
 #[derive(Debug)]
 enum Process {
-    Starting,
+    Starting { pending: BTreeSet<Signal> },
     Running { pid: Pid },
     Exited { pid: Pid, status: ExitStatus },
 }
@@ -197,6 +240,8 @@ enum Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Channel {
     Open,
+    /// Nothing more is said to the worker; what it still says is heard.
+    Ended,
     Closed,
 }
 

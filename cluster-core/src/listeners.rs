@@ -137,13 +137,9 @@ impl Listener {
         }
     }
 
-    /// Nobody shares it or waits for it.
+    /// It is bound, and nobody shares it. One that is not bound yet may still be wanted.
     pub(crate) fn is_unwanted(&self) -> bool {
-        self.rotation.is_empty()
-            && match &self.place {
-                Place::Binding { waiters } => waiters.is_empty(),
-                Place::Open { .. } => true,
-            }
+        self.address().is_some() && self.rotation.is_empty()
     }
 
     /// Takes `worker` out, as sharer and as waiter.

@@ -120,7 +120,8 @@ impl Primary {
         id
     }
 
-    /// Sends a signal to a worker's process, at once. To one that has ended, it does nothing.
+    /// Sends a signal to a worker's process, at once, or as soon as there is one. To one that
+    /// has ended, it does nothing.
     ///
     /// # Errors
     ///
@@ -138,7 +139,8 @@ impl Primary {
     ///
     /// If there is no such worker (any more).
     pub fn close_channel(&mut self, worker: WorkerId) -> Result<(), UnknownWorker> {
-        if self.known(worker)?.has_channel() {
+        if self.known(worker)?.is_connected() {
+            self.learn(worker, Fact::Ended);
             self.unshare(worker);
             self.act(Action::EndChannel { worker });
         }
@@ -195,7 +197,7 @@ impl Primary {
     }
 
     fn received(&mut self, worker: WorkerId, message: ToPrimary) {
-        if !self.workers.contains_key(&worker) {
+        if !self.workers.get(&worker).is_some_and(Life::speaks) {
             return;
         }
         match message {
@@ -216,23 +218,29 @@ impl Primary {
         let Some(life) = self.workers.get_mut(&worker) else { return };
         let news = life.learn(fact);
         let exited_after_disconnect = life.exited_after_disconnect().unwrap_or(false);
+        let leaving = life.is_leaving();
         let over = life.is_over();
         if over {
             // Gone from the table before the last of the two events is seen.
             self.workers.remove(&worker);
         }
-        let event = match news {
-            None | Some(News::Listening) => None,
-            Some(News::Fork(pid)) => Some(Event::Fork { worker, pid }),
-            Some(News::Online) => Some(Event::Online { worker }),
-            Some(News::Draining) => Some(Event::Draining { worker }),
-            Some(News::Disconnect) => Some(Event::Disconnect { worker, exited_after_disconnect }),
-            Some(News::Exit(pid, status)) => {
-                Some(Event::Exit { worker, pid, status, exited_after_disconnect })
+        match news {
+            None | Some(News::Listening) => {}
+            Some(News::Fork(pid, pending)) => {
+                self.tell(Event::Fork { worker, pid });
+                if leaving {
+                    self.tell(Event::Draining { worker });
+                }
+                pending.into_iter().for_each(|signal| self.act(Action::Signal { worker, signal }));
             }
-        };
-        if let Some(event) = event {
-            self.tell(event);
+            Some(News::Online) => self.tell(Event::Online { worker }),
+            Some(News::Draining) => self.tell(Event::Draining { worker }),
+            Some(News::Disconnect) => {
+                self.tell(Event::Disconnect { worker, exited_after_disconnect });
+            }
+            Some(News::Exit(pid, status)) => {
+                self.tell(Event::Exit { worker, pid, status, exited_after_disconnect });
+            }
         }
         if over {
             self.tell_farewells();
@@ -243,8 +251,11 @@ impl Primary {
         self.outputs.push_back(Output::Action(action));
     }
 
+    /// Says something to a worker, if there still is somebody to hear it.
     fn send(&mut self, worker: WorkerId, message: ToWorker) {
-        self.act(Action::Send { worker, message, handle: None });
+        if self.workers.get(&worker).is_some_and(Life::hears) {
+            self.act(Action::Send { worker, message, handle: None });
+        }
     }
 
     fn tell(&mut self, event: Event) {
@@ -280,9 +291,9 @@ impl Primary {
         self.workers.get(&worker)?.exited_after_disconnect()
     }
 
-    /// Whether the channel to a worker is open.
+    /// Whether the channel to a worker is open: neither side has ended it.
     pub fn is_connected(&self, worker: WorkerId) -> bool {
-        self.workers.get(&worker).is_some_and(Life::has_channel)
+        self.workers.get(&worker).is_some_and(Life::is_connected)
     }
 
     /// Whether a worker's process has ended (or there is no such worker).
@@ -309,7 +320,7 @@ impl Primary {
         assert_eq!(held, self.ledger.len() as u64, "each token leaves through one action");
         for worker in self.ledger.workers_in_flight() {
             let life = self.workers.get(&worker).expect("in flight to a worker there is");
-            assert!(life.has_channel() && !life.is_dead(), "in flight to a worker that lives");
+            assert!(life.speaks(), "in flight to a worker that can still answer");
         }
         for worker in self.workers.keys() {
             let listed = self.ledger.workers_in_flight().filter(|it| it == worker).count();
@@ -320,7 +331,7 @@ impl Primary {
             assert!(!listener.is_unwanted(), "a listener that nobody wants is closed");
             for worker in listener.rotation.iter() {
                 let life = self.workers.get(&worker).expect("shared by a worker there is");
-                assert!(life.has_channel() && !life.is_leaving(), "shared by one that stays");
+                assert!(life.hears() && !life.is_leaving(), "shared by one that stays");
             }
         }
     }

@@ -4,7 +4,7 @@
 //! never raises `SIGPIPE`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
@@ -99,7 +99,9 @@ impl Channel {
         handles: &mut Vec<OwnedFd>,
     ) -> Result<usize, ReceiveError> {
         if buffer.is_empty() {
-            return Err(ReceiveError::Io(invalid("an empty buffer cannot tell bytes from the end")));
+            return Err(ReceiveError::Io(invalid(
+                "an empty buffer cannot tell bytes from the end",
+            )));
         }
         let before = handles.len();
         match cmsg::receive(self.socket.as_fd(), buffer, handles) {
@@ -123,7 +125,7 @@ impl Channel {
     ///
     /// Those of shutdown(2).
     pub fn shutdown_write(&self) -> io::Result<()> {
-        Ok(shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.socket), Shutdown::Write)?)
+        Ok(shutdown(self.socket.as_raw_fd(), Shutdown::Write)?)
     }
 }
 

@@ -93,7 +93,7 @@ impl Control {
     /// Writes one `SCM_RIGHTS` message with `handles` and makes `message` carry it.
     fn attach(&mut self, message: &mut libc::msghdr, handles: &[BorrowedFd<'_>]) {
         assert!(handles.len() <= HANDLES_MAX, "the caller checks the number of handles");
-        let size = mem::size_of_val(handles) as libc::c_uint;
+        let size = size_of_val(handles) as libc::c_uint;
         message.msg_control = self.bytes.as_mut_ptr().cast();
         // SAFETY: CMSG_SPACE is arithmetic.
         message.msg_controllen = unsafe { libc::CMSG_SPACE(size) } as _;
@@ -125,6 +125,7 @@ unsafe fn take_handles(message: &libc::msghdr, handles: &mut Vec<OwnedFd>) {
         if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: CMSG_LEN is arithmetic.
             let head = unsafe { libc::CMSG_LEN(0) } as usize;
+            #[allow(clippy::unnecessary_cast, reason = "musl's cmsg_len is a socklen_t")]
             let count = (header.cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>();
             // SAFETY: the data follow their header.
             let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();

@@ -1,1 +1,112 @@
-//! stub
+//! Does: processes, channels, sockets, signals, and the hosts that carry out what a cluster's
+//! cores have decided.
+//!
+//! This crate does not know any async runtime. It never waits: a host shows one pollable
+//! descriptor and one deadline, and whoever drives it waits for them.
+//!
+//! ```text
+//!   driver ──commands──▶ host ──facts──▶ core (cluster-core)
+//!          ◀──events───        ◀─actions─
+//!            poll_fd           │
+//!                              ├─ link ── channel (socketpair, SCM_RIGHTS) ── the other side
+//!                              ├─ process (pidfd), spawn (fork and exec)
+//!                              └─ socket (accept4), signal
+//! ```
+//!
+//! # The complete loop
+//!
+//! A primary with a loop of its own; a runtime's adapter does the same with its own waiting.
+//!
+//! ```
+//! use std::os::fd::AsRawFd;
+//! use std::time::Instant;
+//!
+//! use cluster_sys::primary::{Command, Notice, PrimaryHost};
+//! use cluster_sys::spawn::Program;
+//! use cluster_sys::{Config, Encoding, Progress, Reply};
+//! use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+//!
+//! // A program that is no worker at all: it ends without having said a word.
+//! let program = Program::new("/bin/true");
+//! let mut host = PrimaryHost::new(Config::default(), program, Encoding::Postcard)?;
+//! let fork = Command::Fork { env: vec![], reply: Reply::ignore() };
+//! host.handle_command(Instant::now(), fork);
+//!
+//! let mut poll = Poll::new()?;
+//! let mut readiness = Events::with_capacity(1);
+//! let fd = host.poll_fd().as_raw_fd();
+//! poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
+//!
+//! let mut seen = Vec::new();
+//! while host.has_workers() {
+//!     let now = Instant::now();
+//!     let timeout = host.poll_timeout().map(|at| at.saturating_duration_since(now));
+//!     poll.poll(&mut readiness, timeout)?;
+//!     while host.handle_ready(Instant::now()) == Progress::More {}
+//!     if host.poll_timeout().is_some_and(|at| at <= Instant::now()) {
+//!         host.handle_timeout(Instant::now());
+//!     }
+//!     while let Some(notice) = host.poll_event() {
+//!         if let Notice::Event(event, _receipt) = notice {
+//!             seen.push(event.to_string());
+//!         }
+//!     }
+//! }
+//! assert!(seen[0].starts_with("fork 1 "));
+//! assert_eq!(seen[1], "disconnect 1");
+//! assert_eq!(seen[2], "exit 1 code=0 signal=- exited_after_disconnect=false");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Limits and hidden costs
+//!
+//! Limits are in [`limits`] and those of the crates below it. A host has no thread. Dropping a
+//! [`PrimaryHost`] closes its channels, which ends the workers, without waiting for them.
+//! `WorkerHost` ends the process when its channel ends by accident.
+//!
+//! # Platform
+//!
+//! Linux, 5.10 and later.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod channel;
+pub mod invitation;
+pub mod limits;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+
+mod activity;
+mod cmsg;
+mod connection;
+mod error;
+mod event;
+mod facts;
+mod host;
+mod link;
+mod message;
+mod outbox;
+mod reply;
+mod unix_name;
+
+pub use cluster_core::{
+    Address, Config, ConfigError, ExitStatus, Grant, ListenError, ListenSpec, ListenerId, OsError,
+    Pid, Schedule, Signal, UnixName, UnknownSignal, WorkerId, WorkerState,
+};
+pub use cluster_ipc::{EncodeError, Encoding, Payload, PayloadError};
+
+pub use activity::{Activity, Guard};
+pub use connection::Connection;
+pub use error::{Closed, ForkError, SendError, TrySendError, listen_error};
+pub use event::{ClusterError, Event};
+pub use facts::WorkerFacts;
+pub use host::Progress;
+pub use host::primary::{self, PrimaryHost, WorkerParts};
+pub use host::worker::{self, WorkerHost};
+pub use link::LinkError;
+pub use message::{Message, Outgoing, Receipt};
+pub use outbox::{NoRoom, Outbox, Permit};
+pub use reply::Reply;
+pub use unix_name::{unix_address, unix_socket_addr};

@@ -66,9 +66,6 @@ impl Process {
     /// When its status went to somebody else (the application ignores `SIGCHLD`, or waited for
     /// it), the answer is [`ExitStatus::Lost`]. The same is the answer of every later call.
     ///
-    /// A process whose `SIGCHLD` is ignored may still run when this is called; then waitid(2)
-    /// answers as for a running one.
-    ///
     /// # Errors
     ///
     /// Those of waitid(2) other than `ECHILD`; none is known to happen.

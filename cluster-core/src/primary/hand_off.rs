@@ -1,5 +1,6 @@
 //! Connections on their way to workers.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -36,48 +37,56 @@ impl Primary {
         peer: Option<SocketAddr>,
     ) {
         self.put_back(id, Connection::new(token, peer));
+        self.dispatch(id);
     }
 
     pub(super) fn taken(&mut self, worker: WorkerId, handoff: HandoffId) {
         let Some((listener, connection)) = self.ledger.settle(worker, handoff) else { return };
         self.close(connection.token, Close::Taken);
         self.rested(listener);
-        self.has_room(worker);
+        self.has_room(worker, listener);
     }
 
     pub(super) fn refused(&mut self, worker: WorkerId, handoff: HandoffId) {
         let Some((listener, mut connection)) = self.ledger.settle(worker, handoff) else { return };
         connection.refused_by.push(worker);
         self.put_back(listener, connection);
-        self.has_room(worker);
+        self.dispatch(listener);
+        self.has_room(worker, listener);
     }
 
     /// What was in flight to a worker that is gone goes to others.
     pub(super) fn hand_on(&mut self, worker: WorkerId) {
+        let mut listeners = BTreeSet::new();
         for (listener, connection) in self.ledger.recover(worker) {
             self.put_back(listener, connection);
+            listeners.insert(listener);
         }
+        listeners.into_iter().for_each(|listener| self.dispatch(listener));
     }
 
     /// Hands out what waits, as far as workers have room.
     pub(super) fn dispatch(&mut self, id: ListenerId) {
         let window = self.config.window();
-        while let (Some(listener), Some(oldest)) =
-            (self.listeners.at_mut(id), self.ledger.oldest(id))
+        let mut place = 0;
+        while let (Some(listener), Some(connection)) =
+            (self.listeners.at_mut(id), self.ledger.at(id, place))
         {
-            let untaken = |worker: WorkerId| {
+            let refused = |worker| connection.refused_by.contains(&worker);
+            let untaken = |worker| {
                 let untaken = self.ledger.untaken(worker);
-                (untaken < window && !oldest.refused_by.contains(&worker)).then_some(untaken)
+                (untaken < window && !refused(worker)).then_some(untaken)
             };
-            let chosen = listener.rotation.choose(self.config.schedule(), untaken);
-            let Some(worker) = chosen else { break };
-            let Some((handoff, connection)) = self.ledger.hand_oldest(id, worker) else { break };
-            let action = Action::Send {
-                worker,
-                message: ToWorker::Connection { listener: id, handoff, peer: connection.peer },
-                handle: Some(connection.token.name()),
-            };
-            self.act(action);
+            if let Some(worker) = listener.rotation.choose(self.config.schedule(), untaken) {
+                self.hand(id, place, worker);
+            } else if connection.refused_by.is_empty() {
+                break; // No worker has room.
+            } else if listener.rotation.iter().all(refused) {
+                let unservable = self.ledger.remove(id, place);
+                unservable.into_iter().for_each(|it| self.close(it.token, Close::NoWorker));
+            } else {
+                place += 1; // It waits for the workers left to it, and keeps nobody waiting.
+            }
         }
         self.gate(id);
     }
@@ -111,12 +120,22 @@ impl Primary {
         self.act(Action::Close { connection, why });
     }
 
+    fn hand(&mut self, id: ListenerId, place: usize, worker: WorkerId) {
+        if let Some((handoff, connection)) = self.ledger.hand(id, place, worker) {
+            let action = Action::Send {
+                worker,
+                message: ToWorker::Connection { listener: id, handoff, peer: connection.peer },
+                handle: Some(connection.token.name()),
+            };
+            self.act(action);
+        }
+    }
+
     /// A connection that nobody has taken goes back to the front of its queue, or is closed if
-    /// its listener is gone.
+    /// its listener is gone (or never was open: a worker may name any).
     fn put_back(&mut self, id: ListenerId, connection: Connection) {
-        if self.listeners.at(id).is_some() {
+        if self.listeners.at(id).is_some_and(|it| it.address().is_some()) {
             self.ledger.wait_again(id, connection);
-            self.dispatch(id);
         } else {
             self.close(connection.token, Close::NoWorker);
         }
@@ -127,10 +146,13 @@ impl Primary {
         self.accept_again(id);
     }
 
-    /// `worker` has room again, whichever listener it may be for.
-    fn has_room(&mut self, worker: WorkerId) {
+    /// `worker` has room again. The listeners after the one that had the room before come
+    /// first, so that none keeps the others waiting.
+    fn has_room(&mut self, worker: WorkerId, before: ListenerId) {
         let waits = |id: &ListenerId| self.ledger.waiting(*id) > 0;
-        let listeners: Vec<_> = self.listeners.iter().map(|it| it.id).filter(waits).collect();
+        let mut listeners: Vec<_> = self.listeners.iter().map(|it| it.id).filter(waits).collect();
+        let next = listeners.partition_point(|id| *id <= before);
+        listeners.rotate_left(next);
         for id in listeners {
             if self.listeners.at(id).is_some_and(|it| it.rotation.contains(worker)) {
                 self.dispatch(id);

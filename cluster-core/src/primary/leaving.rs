@@ -32,7 +32,7 @@ impl Primary {
         if let (Some(patience), false) = (kill_after, life.is_dead()) {
             self.deadlines.tighten(Reason::KillAfter(worker), now + patience);
         }
-        if life.has_channel() && !life.is_leaving() {
+        if life.hears() && !life.is_leaving() {
             self.learn(worker, Fact::Left);
             self.send(worker, ToWorker::Disconnect);
             self.unshare(worker);
@@ -70,8 +70,10 @@ impl Primary {
         if let Some(life) = self.workers.get_mut(&worker)
             && !life.is_dead()
         {
-            life.learn(Fact::Killed);
-            self.act(Action::Signal { worker, signal });
+            life.learn(Fact::Killed(signal));
+            if life.pid().is_some() {
+                self.act(Action::Signal { worker, signal });
+            }
         }
     }
 

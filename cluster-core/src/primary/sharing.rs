@@ -74,11 +74,13 @@ impl Primary {
         if let Some(listener) = self.listeners.at_mut(id) {
             listener.forget(worker);
             self.close_if_unwanted(id);
+            self.dispatch(id);
         }
     }
 
     fn may_listen(&self, worker: WorkerId) -> Result<(), ListenError> {
-        let stays = self.workers.get(&worker).is_some_and(|life| !life.is_leaving());
+        let stays =
+            self.workers.get(&worker).is_some_and(|life| life.hears() && !life.is_leaving());
         if !stays {
             return Err(ListenError::Leaving);
         }
@@ -111,8 +113,7 @@ impl Primary {
     /// Closes a listener that nobody wants, and with it what waits there. One that is not bound
     /// yet is closed when it is.
     fn close_if_unwanted(&mut self, id: ListenerId) {
-        let unwanted = |listener: &Listener| listener.is_unwanted() && listener.address().is_some();
-        if !self.listeners.at(id).is_some_and(unwanted) {
+        if !self.listeners.at(id).is_some_and(Listener::is_unwanted) {
             return;
         }
         self.listeners.remove(id);

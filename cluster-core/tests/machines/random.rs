@@ -1,0 +1,84 @@
+//! Storms: clusters in which anything can happen at any moment, each made by one seed.
+//!
+//! `CLUSTER_SEEDS=5000` runs that many, `CLUSTER_SEED=17` runs this one and prints all that is
+//! said in it. A seed that fails prints the command that replays it.
+
+mod storm;
+
+use std::collections::BTreeMap;
+
+use storm::{Fate, Storm};
+
+use crate::world::process::Stage;
+
+const SEEDS: u64 = 300;
+
+#[test]
+fn no_connection_is_lost_in_a_storm() {
+    let only = from_environment("CLUSTER_SEED");
+    let seeds = match only {
+        Some(seed) => seed..seed + 1,
+        None => 0..from_environment("CLUSTER_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut figures = Figures::default();
+    for seed in seeds {
+        let replay = Replay(seed);
+        let mut storm = Storm::new(seed);
+        if only.is_some() {
+            storm.world.print();
+        }
+        storm.rage();
+        storm.calm_down();
+        storm.serve_all();
+        storm.say_farewell();
+        figures.add(&storm);
+        std::mem::forget(replay);
+    }
+    println!("{figures:#?}");
+    assert!(only.is_some() || figures.fates.len() >= 5, "the storms are too mild: {figures:?}");
+}
+
+/// What came of all storms.
+#[derive(Debug, Default)]
+struct Figures {
+    storms: usize,
+    steps: usize,
+    workers: usize,
+    crashed: usize,
+    accept_failures: usize,
+    fates: BTreeMap<Fate, usize>,
+}
+
+impl Figures {
+    fn add(&mut self, storm: &Storm) {
+        self.storms += 1;
+        self.steps += storm.world.tally.steps;
+        self.accept_failures += storm.world.tally.accept_failures;
+        self.workers += storm.world.processes.len();
+        let clean = |status: cluster_core::ExitStatus| status.code() == Some(0);
+        self.crashed += storm.statuses().filter(|status| !clean(*status)).count();
+        for fate in storm.fates() {
+            *self.fates.entry(fate).or_default() += 1;
+        }
+        let alive = storm.world.processes.values().filter(|it| it.stage != Stage::Reaped).count();
+        assert_eq!(alive, 0, "all workers are gone");
+    }
+}
+
+/// Says how to repeat what went wrong, unless it is forgotten.
+struct Replay(u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        let seed = self.0;
+        println!(
+            "replay with: CLUSTER_SEED={seed} cargo test -p cluster-core --test machines \
+             no_connection_is_lost_in_a_storm -- --nocapture"
+        );
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a seed is replayed by the environment")]
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}

@@ -1,0 +1,306 @@
+//! One storm: incidents and turns, by chance; then calm, and the books are balanced.
+
+use std::time::Duration;
+
+use cluster_core::primary::Close;
+use cluster_core::{
+    Address, Config, ExitStatus, OsError, Schedule, Signal, UnixName, WorkerId, WorkerState,
+};
+
+use crate::world::chance::Chance;
+use crate::world::kernel::{Connection, Number};
+use crate::world::process::{End, Process, Stage};
+use crate::world::{World, tcp};
+
+const WORKERS_MAX: usize = 6;
+
+pub(super) struct Storm {
+    pub(super) world: World,
+    chance: Chance,
+    addresses: Vec<Address>,
+    clients: usize,
+    /// How many of a hundred moments bring an incident.
+    fury: usize,
+}
+
+/// What became of a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    Served,
+    /// The primary closed it, and said why.
+    Closed(Close),
+    /// The worker that had taken it died.
+    LostWithWorker,
+    /// A worker gave it back when it had no channel any more.
+    Dropped,
+    /// Never accepted: the listener closed before.
+    Reset,
+}
+
+impl Storm {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let window = 1 + chance.below(8);
+        let waiting = 1 + chance.below(32);
+        let config = Config::new(Schedule::RoundRobin, waiting, window).expect("sensible");
+        let mut world = World::new(config);
+        world.room = 1 + chance.below(8);
+        let all = [tcp(80), tcp(0), tcp(40_001), Address::Unix(UnixName(b"/x".to_vec()))];
+        let addresses = all[..=chance.below(all.len())].to_vec();
+        let clients = 20 + chance.below(200);
+        let fury = 1 + chance.below(20);
+        Self { world, chance, addresses, clients, fury }
+    }
+
+    /// Anything happens at any moment.
+    pub(super) fn rage(&mut self) {
+        for _ in 0..2 + self.chance.below(WORKERS_MAX - 1) {
+            self.world.fork();
+        }
+        while self.clients > 0 {
+            if self.chance.odds(self.fury) {
+                self.incident();
+            } else if self.chance.odds(15) {
+                self.clients -= 1;
+                self.connect();
+            } else {
+                self.world.drive_by(&mut self.chance, 4);
+            }
+        }
+    }
+
+    /// What has happened has happened; who is well goes on, and time passes.
+    pub(super) fn calm_down(&mut self) {
+        self.world.spawn_error = None;
+        self.world.kernel.exhausted = false;
+        for process in self.world.processes.values_mut() {
+            if process.stage == Stage::Blocked {
+                process.stage = Stage::Running;
+            }
+            let application = &mut process.application;
+            application.appetite = usize::MAX;
+            (application.blind, application.returns) = (0, 0);
+            application.busy = false;
+            process.link.held = false;
+        }
+        self.come_to_rest();
+        assert_eq!(self.world.primary.connections(), 0, "nothing hangs");
+        self.balance();
+        for process in self.world.processes.values().filter(|it| it.lives()) {
+            assert_eq!(process.application.requests.len(), 0, "every request is answered");
+        }
+        for (listener, socket) in &self.world.kernel.sockets {
+            let shares = |it: &Process| {
+                it.is_healthy() && it.application.listeners.contains(listener)
+            };
+            assert!(self.world.processes.values().any(shares), "nobody shares {socket:?}");
+        }
+    }
+
+    /// After the storm, each client is served, and each worker serves as many as the next.
+    pub(super) fn serve_all(&mut self) {
+        let address = tcp(8080);
+        self.world.fork();
+        self.come_to_rest();
+        let all = self.world.processes.iter();
+        let well: Vec<_> = all.filter(|(_, it)| it.is_healthy()).map(|(id, _)| *id).collect();
+        for worker in &well {
+            assert!(self.world.primary.state(*worker) >= Some(WorkerState::Online));
+            self.world.listen(*worker, &address);
+        }
+        self.come_to_rest();
+        let rounds = 3;
+        for _ in 0..rounds * well.len() {
+            self.world.connect(&address).expect("somebody listens");
+            self.come_to_rest();
+        }
+        let connections = &self.world.kernel.connections;
+        let last = connections[connections.len() - rounds * well.len()..].iter();
+        let readers: Vec<_> = last.filter_map(|it| it.reader).collect();
+        for worker in &well {
+            let served = readers.iter().filter(|reader| *reader == worker).count();
+            assert_eq!(served, rounds, "worker {worker} serves as many as the others");
+        }
+    }
+
+    /// All workers are asked to leave; some have to be killed.
+    pub(super) fn say_farewell(&mut self) {
+        let workers: Vec<_> = self.world.processes.keys().copied().collect();
+        for worker in workers {
+            self.world.process(worker).application.busy = self.chance.odds(20);
+        }
+        self.world.disconnect_all(Some(Duration::from_secs(10)));
+        self.come_to_rest();
+        assert_eq!(self.world.primary.workers().count(), 0, "all are gone");
+        assert_eq!(self.world.witness.farewells(), 0, "all farewells are told");
+        assert!(self.world.kernel.sockets.is_empty(), "no listener without sharers");
+        assert_eq!(self.world.deadline, None, "nothing to wait for");
+        self.balance();
+        let copies = self.world.kernel.connections.iter().map(|it| it.copies.len());
+        assert_eq!(copies.sum::<usize>(), 0, "no descriptor leaks");
+    }
+
+    pub(super) fn fates(&self) -> impl Iterator<Item = Fate> {
+        self.world.kernel.connections.iter().enumerate().map(|(number, it)| self.fate(number, it))
+    }
+
+    pub(super) fn statuses(&self) -> impl Iterator<Item = ExitStatus> {
+        self.world.statuses.iter().copied()
+    }
+
+    /// Lets happen what can, and time pass, until nothing more happens.
+    fn come_to_rest(&mut self) {
+        for _ in 0..1000 {
+            assert!(self.world.drive_by(&mut self.chance, 100_000), "no rest");
+            if !self.world.pass_to_deadline() {
+                return;
+            }
+        }
+        panic!("deadlines without end");
+    }
+
+    /// Each connection has met exactly one fate.
+    fn balance(&self) {
+        assert!(self.world.witness.in_flight.is_empty(), "nothing is in flight");
+        self.fates().for_each(drop);
+    }
+
+    fn fate(&self, number: Number, connection: &Connection) -> Fate {
+        let name = format!("connection {number}: {connection:?}");
+        assert_eq!(connection.copies, [], "leaked: {name}");
+        if connection.served {
+            assert_ne!(connection.closed, Some(Close::NoWorker), "served and closed: {name}");
+            return Fate::Served;
+        }
+        match connection.closed {
+            None => {
+                assert!(!connection.accepted, "hung: {name}");
+                Fate::Reset
+            }
+            Some(Close::Taken) if connection.dropped => Fate::Dropped,
+            Some(Close::Taken) => {
+                let taken_by = connection.taken_by.expect("taken");
+                let lives = self.world.processes[&taken_by].lives();
+                assert!(!lives, "lost with a worker that lives: {name}");
+                Fate::LostWithWorker
+            }
+            Some(why) => Fate::Closed(why),
+        }
+    }
+
+    /// A client tries an address that somebody listens on.
+    fn connect(&mut self) {
+        let sockets = self.world.kernel.sockets.values();
+        let bound: Vec<_> = sockets.filter_map(|it| it.address.as_ref()).collect();
+        if let Some(address) = self.chance.pick(&bound).cloned() {
+            self.world.connect(&address);
+        }
+    }
+
+    fn incident(&mut self) {
+        match self.chance.below(20) {
+            0..=2 => self.fork(),
+            3..=6 => self.listen(),
+            7 => self.close_listener(),
+            8..=9 => self.worker_ends(),
+            10..=11 => self.application_changes(),
+            12 => self.worker_leaves(),
+            13 => self.primary_commands(),
+            14 => self.channel_suffers(),
+            15..=16 => self.world.kernel.exhausted = self.chance.odds(30),
+            17 => self.world.spawn_error = self.chance.odds(20).then_some(OsError(11)),
+            _ => {
+                let time = Duration::from_millis(self.chance.below(100) as u64);
+                self.world.pass(time);
+            }
+        }
+    }
+
+    fn fork(&mut self) {
+        if self.world.primary.workers().count() < WORKERS_MAX {
+            self.world.fork();
+        }
+    }
+
+    fn listen(&mut self) {
+        let Some(worker) = self.running() else { return };
+        let place = self.chance.below(self.addresses.len());
+        let address = self.addresses[place].clone();
+        self.world.listen(worker, &address);
+    }
+
+    fn close_listener(&mut self) {
+        let Some(worker) = self.running() else { return };
+        let listeners = self.world.process(worker).application.listeners.clone();
+        if let Some(listener) = self.chance.pick(&listeners) {
+            self.world.close_listener(worker, listener);
+        }
+    }
+
+    fn worker_ends(&mut self) {
+        let ends = |it: &Process| it.lives() && it.stage != Stage::Asked;
+        let Some(worker) = self.one(ends) else { return };
+        match self.chance.below(3) {
+            0 => self.world.end(worker, ExitStatus::Code(1)),
+            1 => self.world.end(worker, ExitStatus::Code(0)),
+            _ => self.world.crash(worker),
+        }
+    }
+
+    fn application_changes(&mut self) {
+        let Some(worker) = self.one(|it| it.lives() && it.stage != Stage::Asked) else { return };
+        let chance = &mut self.chance;
+        let process = self.world.process(worker);
+        match chance.below(7) {
+            0 => process.stage = Stage::Blocked,
+            1 | 2 => process.stage = Stage::Running,
+            3 => process.application.appetite = chance.below(20),
+            4 => process.application.returns += 1 + chance.below(3),
+            5 => process.application.blind += 1 + chance.below(3),
+            _ => process.application.busy = chance.odds(50),
+        }
+    }
+
+    fn worker_leaves(&mut self) {
+        let Some(worker) = self.running() else { return };
+        match self.chance.below(4) {
+            0 => self.world.kill_itself(worker, Signal::TERM),
+            1 => self.world.close_own_channel(worker),
+            _ => self.world.leave(worker),
+        }
+    }
+
+    fn primary_commands(&mut self) {
+        let workers: Vec<_> = self.world.primary.workers().collect();
+        let Some(worker) = self.chance.pick(&workers) else { return };
+        let patience = Duration::from_millis(self.chance.below(200) as u64);
+        let kill_after = self.chance.odds(50).then_some(patience);
+        match self.chance.below(10) {
+            0 => self.world.disconnect_all(kill_after),
+            1..=2 => self.world.kill(worker, Signal::TERM),
+            3..=4 => self.world.close_channel(worker),
+            _ => self.world.disconnect(worker, kill_after),
+        }
+    }
+
+    fn channel_suffers(&mut self) {
+        let Some(worker) = self.one(|it| it.runs() && it.link.primary_end != End::Closed) else {
+            return;
+        };
+        if self.chance.odds(30) {
+            self.world.break_channel(worker);
+        } else {
+            self.world.process(worker).link.held = true;
+        }
+    }
+
+    fn running(&mut self) -> Option<WorkerId> {
+        self.one(Process::runs)
+    }
+
+    fn one(&mut self, which: impl Fn(&Process) -> bool) -> Option<WorkerId> {
+        let all = self.world.processes.iter();
+        let some: Vec<_> = all.filter(|(_, it)| which(it)).map(|(worker, _)| *worker).collect();
+        self.chance.pick(&some)
+    }
+}

@@ -1,0 +1,269 @@
+//! A cluster in memory: the primary, its workers, their channels, a kernel and its clients.
+//!
+//! Nothing happens by itself: a [`Turn`] is one thing that can happen next. Messages, answers
+//! and ends of processes wait until their turn comes, which is how delays are made; what is
+//! promised about their order (one channel is first in, first out; all that a worker said is
+//! received before its end is) is all that holds a turn back. The hosts' duties are asserted
+//! where they are carried out.
+
+pub(crate) mod chance;
+pub(crate) mod kernel;
+pub(crate) mod process;
+pub(crate) mod witness;
+
+mod application;
+mod primary_host;
+mod words;
+mod worker_host;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use cluster_core::primary::Input;
+use cluster_core::{Address, Config, ExitStatus, ListenerId, OsError, Primary, WorkerId};
+
+use chance::Chance;
+use kernel::Kernel;
+use process::{End, Process, Stage, Work};
+use witness::Witness;
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) primary: Primary,
+    pub(crate) processes: BTreeMap<WorkerId, Process>,
+    pub(crate) kernel: Kernel,
+    pub(crate) witness: Witness,
+    pub(crate) tally: Tally,
+    /// How processes ended, in the order in which they did.
+    pub(crate) statuses: Vec<ExitStatus>,
+    pub(crate) deadline: Option<Instant>,
+    /// How many messages a pipe has room for.
+    pub(crate) room: usize,
+    /// What the operating system answers to the next spawns.
+    pub(crate) spawn_error: Option<OsError>,
+    config: Config,
+    trace: Trace,
+}
+
+/// Where that is written down what is said in a world.
+enum Trace {
+    Nowhere,
+    Kept(String),
+    /// As it comes, for one who replays a seed.
+    Printed,
+}
+
+/// What happened, in figures.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) steps: usize,
+    pub(crate) accept_failures: usize,
+    /// Clients that waited in a backlog when the listener closed.
+    pub(crate) reset: usize,
+}
+
+/// One thing that can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Spawn(WorkerId),
+    Bind(ListenerId),
+    WriteDown(WorkerId),
+    ReadDown(WorkerId),
+    Work(WorkerId),
+    ReadUp(WorkerId),
+    Accept(ListenerId),
+    Take(WorkerId),
+    Finish(WorkerId),
+    Idle(WorkerId),
+    Return(WorkerId),
+    EndDown(WorkerId),
+    EndUp(WorkerId),
+    Reap(WorkerId),
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            now: epoch(),
+            primary: Primary::new(config),
+            processes: BTreeMap::new(),
+            kernel: Kernel::default(),
+            witness: Witness::default(),
+            tally: Tally::default(),
+            statuses: Vec::new(),
+            deadline: None,
+            room: 64,
+            spawn_error: None,
+            config,
+            trace: Trace::Nowhere,
+        }
+    }
+
+    /// A world that keeps what is said in it.
+    pub(crate) fn traced() -> Self {
+        Self { trace: Trace::Kept(String::new()), ..Self::new(Config::default()) }
+    }
+
+    /// From now on, what is said is printed.
+    pub(crate) fn print(&mut self) {
+        self.trace = Trace::Printed;
+    }
+
+    /// All that can happen next, in the order in which [`drive`](Self::drive) would have it.
+    pub(crate) fn turns(&self) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for (&worker, process) in &self.processes {
+            if process.stage == Stage::Asked {
+                turns.push(Turn::Spawn(worker));
+            }
+        }
+        for (&listener, socket) in &self.kernel.sockets {
+            if socket.address.is_none() {
+                turns.push(Turn::Bind(listener));
+            }
+        }
+        for (&worker, process) in &self.processes {
+            turns.extend(process.turns(worker));
+        }
+        for (&listener, socket) in &self.kernel.sockets {
+            if socket.accepting && !socket.backlog.is_empty() {
+                turns.push(Turn::Accept(listener));
+            }
+        }
+        turns
+    }
+
+    pub(crate) fn step(&mut self, turn: Turn) {
+        self.tally.steps += 1;
+        match turn {
+            Turn::Spawn(worker) => self.spawn(worker),
+            Turn::Bind(listener) => self.bind(listener),
+            Turn::WriteDown(worker) => self.write_down(worker),
+            Turn::ReadDown(worker) => self.read_down(worker),
+            Turn::Work(worker) => self.work(worker),
+            Turn::ReadUp(worker) => self.read_up(worker),
+            Turn::Accept(listener) => self.accept(listener),
+            Turn::Take(worker) => self.take(worker),
+            Turn::Finish(worker) => self.finish(worker),
+            Turn::Idle(worker) => self.idle(worker),
+            Turn::Return(worker) => self.end(worker, ExitStatus::Code(0)),
+            Turn::EndDown(worker) => self.end_down(worker),
+            Turn::EndUp(worker) => self.end_up(worker),
+            Turn::Reap(worker) => self.reap(worker),
+        }
+    }
+
+    /// Lets happen what can, without time passing.
+    pub(crate) fn drive(&mut self) {
+        self.drive_while(|_| true);
+    }
+
+    /// Lets happen what can, except what `allowed` forbids.
+    pub(crate) fn drive_while(&mut self, allowed: impl Fn(Turn) -> bool) {
+        let quiet =
+            self.drive_bounded(100_000, |turns| turns.iter().copied().find(|turn| allowed(*turn)));
+        assert!(quiet, "the world does not come to rest");
+    }
+
+    /// Lets at most `steps` things happen, each chosen by `choose`; says whether the world
+    /// came to rest.
+    pub(crate) fn drive_bounded(
+        &mut self,
+        steps: usize,
+        mut choose: impl FnMut(&[Turn]) -> Option<Turn>,
+    ) -> bool {
+        for _ in 0..steps {
+            let Some(turn) = choose(&self.turns()) else { return true };
+            self.step(turn);
+        }
+        false
+    }
+
+    /// Lets at most `steps` things happen by chance; says whether the world came to rest.
+    pub(crate) fn drive_by(&mut self, chance: &mut Chance, steps: usize) -> bool {
+        self.drive_bounded(steps, |turns| chance.pick(turns))
+    }
+
+    /// Time passes; the primary is told when its deadline has come.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.trace(">", || format!("{time:?} pass"));
+        self.now += time;
+        if self.deadline.is_some_and(|at| at <= self.now) {
+            self.tell_primary(Input::Timeout);
+        }
+    }
+
+    /// Time passes until the primary's deadline, if it has one; says whether it has.
+    pub(crate) fn pass_to_deadline(&mut self) -> bool {
+        let Some(at) = self.deadline else { return false };
+        self.pass(at.saturating_duration_since(self.now));
+        true
+    }
+
+    pub(crate) fn trace(&mut self, who: &str, what: impl FnOnce() -> String) {
+        match &mut self.trace {
+            Trace::Nowhere => {}
+            Trace::Kept(lines) => *lines += &format!("{who:<8} {}\n", what()),
+            Trace::Printed => println!("{who:<8} {}", what()),
+        }
+    }
+
+    /// What was said since the last transcript; there must be nothing more to say.
+    pub(crate) fn transcript(&mut self) -> String {
+        assert_eq!(self.turns(), [], "and nothing else");
+        self.partial_transcript() + "and nothing else"
+    }
+
+    /// What was said since the last transcript, with something yet to come.
+    pub(crate) fn partial_transcript(&mut self) -> String {
+        match &mut self.trace {
+            Trace::Kept(lines) => std::mem::take(lines),
+            Trace::Nowhere | Trace::Printed => panic!("this world keeps no trace"),
+        }
+    }
+
+    pub(crate) fn process(&mut self, worker: WorkerId) -> &mut Process {
+        self.processes.get_mut(&worker).expect("a worker there is")
+    }
+}
+
+impl Process {
+    fn turns(&self, worker: WorkerId) -> impl Iterator<Item = Turn> {
+        let (link, application, runs) = (&self.link, &self.application, self.runs());
+        let receives = runs && link.worker_end == End::Open && !link.end_seen;
+        let works = match self.works.front() {
+            Some(Work::Say(_)) => link.up.len() < link.room || link.primary_end == End::Closed,
+            Some(Work::Deliver { .. } | Work::CloseChannel | Work::Later(_)) => true,
+            None => false,
+        };
+        let left = application.disconnected && self.is_idle() && self.works.is_empty();
+        let heard = link.up.is_empty() || link.primary_end == End::Closed;
+        [
+            (!link.queue.is_empty() && link.down.len() < link.room, Turn::WriteDown(worker)),
+            (receives && !link.down.is_empty(), Turn::ReadDown(worker)),
+            (runs && works, Turn::Work(worker)),
+            (link.primary_end != End::Closed && !link.up.is_empty(), Turn::ReadUp(worker)),
+            (runs && self.next_to_take().is_some(), Turn::Take(worker)),
+            (runs && !application.serving.is_empty() && !application.busy, Turn::Finish(worker)),
+            (runs && application.watched && self.is_idle(), Turn::Idle(worker)),
+            (runs && left, Turn::Return(worker)),
+            (runs && link.is_at_end_for_worker(), Turn::EndDown(worker)),
+            (link.is_at_end_for_primary(), Turn::EndUp(worker)),
+            (matches!(self.stage, Stage::Ended(_)) && heard, Turn::Reap(worker)),
+        ]
+        .into_iter()
+        .filter_map(|(ready, turn)| ready.then_some(turn))
+    }
+}
+
+/// The beginning of virtual time.
+#[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin with")]
+pub(crate) fn epoch() -> Instant {
+    Instant::now()
+}
+
+/// `port` on the loopback address.
+pub(crate) fn tcp(port: u16) -> Address {
+    Address::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))
+}

@@ -1,0 +1,213 @@
+//! The host's part in the primary: carries out actions, reports facts.
+
+use cluster_core::primary::{Action, Event, Input};
+use cluster_core::{
+    HandleName, HandleToken, ListenerId, Output, Pid, ToPrimary, ToWorker, WorkerId,
+};
+
+use super::kernel::{Holder, Number, TOO_MANY_FILES};
+use super::process::{End, Process, Stage};
+use super::{World, words};
+
+impl World {
+    /// Drains the primary, and checks what must hold then.
+    pub(crate) fn drain_primary(&mut self) {
+        loop {
+            match self.primary.poll_output() {
+                Output::Action(action) => {
+                    self.trace("primary", || words::primary_action(&action));
+                    self.carry_out(action);
+                }
+                Output::Event(event) => {
+                    self.trace("primary", || words::primary_event(&event));
+                    self.witness.hear(&event, &self.primary);
+                    self.count(&event);
+                }
+                Output::Wait(deadline) => {
+                    let again = self.primary.poll_output();
+                    assert_eq!(again, Output::Wait(deadline), "polled again, it waits again");
+                    break self.deadline = deadline;
+                }
+            }
+        }
+        self.audit();
+    }
+
+    pub(crate) fn tell_primary(&mut self, input: Input) {
+        self.primary.handle_input(self.now, input);
+        self.drain_primary();
+    }
+
+    fn count(&mut self, event: &Event) {
+        if let Event::AcceptFailed { .. } = event {
+            self.tally.accept_failures += 1;
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Spawn { worker } => {
+                self.witness.forked(worker);
+                self.processes.insert(worker, Process::new(self.room));
+            }
+            Action::Signal { worker, signal } => self.signal(worker, signal),
+            Action::Send { worker, message, handle } => self.queue(worker, message, handle),
+            Action::EndChannel { worker } => {
+                let end = &mut self.process(worker).link.primary_end;
+                assert_eq!(*end, End::Open, "a channel is ended once");
+                *end = End::Ending;
+            }
+            Action::Listen { listener, spec } => self.kernel.ask(listener, spec),
+            Action::ResumeAccept { listener } => self.accept_from(listener, true),
+            Action::PauseAccept { listener } => self.accept_from(listener, false),
+            Action::CloseListener { listener } => {
+                let socket = self.kernel.sockets.remove(&listener).expect("a listener there is");
+                assert!(socket.address.is_some(), "closed when it is bound");
+                self.tally.reset += socket.backlog.len();
+            }
+            Action::Close { connection, why } => {
+                let number = number_of(&connection);
+                self.kernel.close(number, Holder::Primary);
+                self.kernel.connections[number].closed = Some(why);
+            }
+        }
+    }
+
+    fn queue(&mut self, worker: WorkerId, message: ToWorker, handle: Option<HandleName>) {
+        assert_eq!(message.handles(), usize::from(handle.is_some()), "as the message says");
+        let link = &self.processes[&worker].link;
+        assert_eq!(link.primary_end, End::Open, "nothing is said after the end: {message:?}");
+        let reaped = self.processes[&worker].stage == Stage::Reaped;
+        assert!(!reaped, "nothing is said to the dead: {message:?}");
+        let number = handle.map(|name| usize::try_from(name.0).expect("a number"));
+        if let (&ToWorker::Connection { handoff, peer, .. }, Some(number)) = (&message, number) {
+            let connection = &self.kernel.connections[number];
+            assert!(connection.reader.is_none(), "a connection that is read is not handed out");
+            assert_eq!(peer, Some(connection.peer), "the right other end");
+            assert!(connection.copies.contains(&Holder::Primary), "the primary has a copy");
+            self.witness.handed(handoff, worker, number);
+        }
+        self.process(worker).link.queue.push_back((message, number));
+    }
+
+    fn accept_from(&mut self, listener: ListenerId, accepting: bool) {
+        let socket = self.kernel.sockets.get_mut(&listener).expect("a listener there is");
+        assert!(socket.address.is_some(), "bound first");
+        let before = std::mem::replace(&mut socket.accepting, accepting);
+        assert_ne!(before, accepting, "told once");
+    }
+
+    /// The answer to `Spawn`.
+    pub(super) fn spawn(&mut self, worker: WorkerId) {
+        if let Some(error) = self.spawn_error {
+            self.processes.remove(&worker);
+            return self.tell_primary(Input::SpawnFailed { worker, error });
+        }
+        self.process(worker).stage = Stage::Running;
+        let pid = Pid(100 + worker.number());
+        self.tell_primary(Input::Spawned { worker, pid });
+        self.drain_agent(worker);
+    }
+
+    /// The answer to `Listen`.
+    pub(super) fn bind(&mut self, listener: ListenerId) {
+        let result = self.kernel.bind(listener);
+        self.tell_primary(Input::ListenDone { listener, result });
+    }
+
+    pub(super) fn accept(&mut self, listener: ListenerId) {
+        if self.kernel.exhausted {
+            return self.tell_primary(Input::AcceptFailed { listener, error: TOO_MANY_FILES });
+        }
+        let number = self.kernel.accept(listener);
+        let peer = Some(self.kernel.connections[number].peer);
+        self.tell_primary(Input::Accepted { listener, connection: token(number), peer });
+    }
+
+    /// The primary's host writes one message into the channel, with a copy of the descriptor.
+    pub(super) fn write_down(&mut self, worker: WorkerId) {
+        let link = &mut self.processes.get_mut(&worker).expect("there is").link;
+        let (message, number) = link.queue.pop_front().expect("something to say");
+        if link.worker_end == End::Closed && !link.held {
+            return; // EPIPE, which never is the primary's concern
+        }
+        if let Some(number) = number {
+            let copies = &self.kernel.connections[number].copies;
+            assert!(copies.contains(&Holder::Primary), "what is sent is still open");
+            self.kernel.open(number, Holder::Down(worker));
+        }
+        link.down.push_back((message, number));
+    }
+
+    pub(super) fn read_up(&mut self, worker: WorkerId) {
+        let (message, number) = self.process(worker).link.up.pop_front().expect("said");
+        match message {
+            ToPrimary::Taken { handoff } | ToPrimary::Refused { handoff } => {
+                self.witness.answered(worker, handoff);
+            }
+            ToPrimary::Leaving => self.witness.left(worker),
+            _ => {}
+        }
+        if let Some(number) = number {
+            self.kernel.pass(number, Holder::Up(worker), Holder::Primary);
+            self.kernel.connections[number].taken_by = None;
+        }
+        self.tell_primary(Input::Received { worker, message, handle: number.map(token) });
+    }
+
+    /// All that the worker said has been received, and its end is closed.
+    pub(super) fn end_up(&mut self, worker: WorkerId) {
+        self.close_primary_end(worker);
+        self.tell_primary(Input::ChannelClosed { worker });
+    }
+
+    /// Something came over the channel that makes no sense, or the system failed it.
+    pub(crate) fn break_channel(&mut self, worker: WorkerId) {
+        self.trace(">", || format!("the channel to worker {worker} breaks"));
+        self.close_primary_end(worker);
+        self.tell_primary(Input::ChannelBroken { worker });
+    }
+
+    fn close_primary_end(&mut self, worker: WorkerId) {
+        self.witness.gone(worker);
+        let link = &mut self.process(worker).link;
+        link.primary_end = End::Closed;
+        link.queue.clear();
+        link.up.clear();
+        if link.worker_end == End::Closed {
+            link.down.clear();
+            self.kernel.close_all(Holder::Down(worker));
+        }
+        self.kernel.close_all(Holder::Up(worker));
+    }
+
+    /// All that the worker said has been received, and its process has ended.
+    pub(super) fn reap(&mut self, worker: WorkerId) {
+        let process = self.process(worker);
+        let Stage::Ended(status) = process.stage else { panic!("not ended: {worker}") };
+        process.stage = Stage::Reaped;
+        process.link.queue.clear();
+        self.witness.gone(worker);
+        self.tell_primary(Input::Exited { worker, status });
+    }
+
+    /// What must hold whenever the primary's outputs are drained.
+    fn audit(&self) {
+        let held = self.kernel.copies_of(Holder::Primary);
+        assert_eq!(self.primary.connections(), held, "one owner for each connection");
+        for worker in self.primary.workers() {
+            let untaken = self.witness.untaken(worker);
+            assert!(untaken <= self.config.window(), "worker {worker} holds {untaken} untaken");
+        }
+        assert!(self.witness.in_flight.len() <= held, "what is in flight is kept");
+    }
+}
+
+/// The core's right to decide about connection `number`.
+pub(super) fn token(number: Number) -> HandleToken {
+    HandleToken::new(HandleName(u64::try_from(number).expect("fits")))
+}
+
+pub(super) fn number_of(token: &HandleToken) -> Number {
+    usize::try_from(token.name().0).expect("a number")
+}

@@ -1,0 +1,210 @@
+//! A worker's process: its machine, its host, its application, and the channel to it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use cluster_core::agent::{Action, Event};
+use cluster_core::{
+    Agent, ExitStatus, HandleToken, ListenError, ListenerId, Output, RequestId, ToPrimary, ToWorker,
+};
+
+use super::kernel::Number;
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) stage: Stage,
+    pub(crate) agent: Agent,
+    pub(crate) application: Application,
+    pub(crate) link: Link,
+    /// What the worker's host has yet to do, in this order.
+    pub(crate) works: VecDeque<Work>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It is being started.
+    Asked,
+    Running,
+    /// It is blocked, or stopped by a signal.
+    Blocked,
+    /// It has ended; the primary does not know.
+    Ended(ExitStatus),
+    Reaped,
+}
+
+/// A message and the connection that rides along.
+pub(crate) type Frame<Message> = (Message, Option<Number>);
+
+#[derive(Debug)]
+pub(crate) enum Work {
+    Say(Frame<ToPrimary>),
+    Deliver {
+        listener: ListenerId,
+        connection: HandleToken,
+        peer: Option<SocketAddr>,
+    },
+    CloseChannel,
+    /// Comes after the channel is closed, and so is carried out after it.
+    Later(Output<Action, Event>),
+}
+
+/// The channel: a pipe with some room in each direction, and the queue of the primary's host.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) room: usize,
+    pub(crate) queue: VecDeque<Frame<ToWorker>>,
+    pub(crate) down: VecDeque<Frame<ToWorker>>,
+    pub(crate) up: VecDeque<Frame<ToPrimary>>,
+    pub(crate) primary_end: End,
+    pub(crate) worker_end: End,
+    /// A grandchild has inherited the worker's end.
+    pub(crate) held: bool,
+    /// The worker has been told of the end.
+    pub(crate) end_seen: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Open,
+    /// Nothing more is said from here; what is queued is still written.
+    Ending,
+    Closed,
+}
+
+/// What a worker's program does with its listeners.
+#[derive(Debug)]
+pub(crate) struct Application {
+    pub(crate) requests: BTreeSet<RequestId>,
+    pub(crate) listeners: Vec<ListenerId>,
+    pub(crate) failed: Vec<ListenError>,
+    /// How many connections it will take.
+    pub(crate) appetite: usize,
+    /// How many of the connections delivered it will not look at.
+    pub(crate) returns: usize,
+    /// How many descriptors the process has no room for.
+    pub(crate) blind: usize,
+    pub(crate) serving: VecDeque<Number>,
+    /// It does not finish what it does.
+    pub(crate) busy: bool,
+    /// Its host watches for idleness.
+    pub(crate) watched: bool,
+    pub(crate) disconnected: bool,
+}
+
+impl Process {
+    pub(crate) fn new(room: usize) -> Self {
+        Self {
+            stage: Stage::Asked,
+            agent: Agent::new(),
+            application: Application::new(),
+            link: Link::new(room),
+            works: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.stage == Stage::Running
+    }
+
+    pub(crate) fn lives(&self) -> bool {
+        matches!(self.stage, Stage::Asked | Stage::Running | Stage::Blocked)
+    }
+
+    /// Runs, talks, and is not about to leave.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.runs() && self.link.is_whole() && !self.agent.is_leaving()
+    }
+
+    /// The next listener that the application would take a connection of.
+    pub(crate) fn next_to_take(&self) -> Option<ListenerId> {
+        let waits = |listener: &&ListenerId| self.agent.untaken(**listener) > 0;
+        let hungry = self.application.appetite > 0;
+        self.application.listeners.iter().find(waits).filter(|_| hungry).copied()
+    }
+
+    pub(crate) fn closes_channel(&self) -> bool {
+        self.works.iter().any(|work| matches!(work, Work::CloseChannel))
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let delivers = |work: &Work| matches!(work, Work::Deliver { .. });
+        self.application.is_idle() && !self.works.iter().any(delivers)
+    }
+}
+
+impl Link {
+    fn new(room: usize) -> Self {
+        Self {
+            room,
+            queue: VecDeque::new(),
+            down: VecDeque::new(),
+            up: VecDeque::new(),
+            primary_end: End::Open,
+            worker_end: End::Open,
+            held: false,
+            end_seen: false,
+        }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.primary_end == End::Open && self.worker_end == End::Open
+    }
+
+    /// The worker has received all, and nothing more can come.
+    pub(crate) fn is_at_end_for_worker(&self) -> bool {
+        let ended = match self.primary_end {
+            End::Open => false,
+            End::Ending => self.queue.is_empty(),
+            End::Closed => true,
+        };
+        ended && self.down.is_empty() && self.worker_end == End::Open && !self.end_seen
+    }
+
+    /// The primary has received all, and nothing more can come.
+    pub(crate) fn is_at_end_for_primary(&self) -> bool {
+        let ended = self.worker_end == End::Closed && !self.held;
+        ended && self.up.is_empty() && self.primary_end != End::Closed
+    }
+}
+
+impl Application {
+    fn new() -> Self {
+        Self {
+            requests: BTreeSet::new(),
+            listeners: Vec::new(),
+            failed: Vec::new(),
+            appetite: usize::MAX,
+            returns: 0,
+            blind: 0,
+            serving: VecDeque::new(),
+            busy: false,
+            watched: false,
+            disconnected: false,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.serving.is_empty() && self.requests.is_empty() && !self.busy
+    }
+
+    pub(crate) fn hear(&mut self, event: Event) {
+        match event {
+            Event::Listening { request, listener, .. } => {
+                assert!(self.requests.remove(&request), "an answer to a request, once");
+                assert!(!self.listeners.contains(&listener), "a listener is had once");
+                self.listeners.push(listener);
+            }
+            Event::ListenFailed { request, error } => {
+                assert!(self.requests.remove(&request), "an answer to a request, once");
+                self.failed.push(error);
+            }
+            Event::Closed { listener } => self.listeners.retain(|it| *it != listener),
+            Event::Available { .. } | Event::Draining => {}
+            Event::Disconnect => {
+                let before = std::mem::replace(&mut self.disconnected, true);
+                assert!(!before, "disconnected once");
+                assert!(self.listeners.is_empty(), "no listener without a channel");
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The host's part in a worker, and its application's.
+
+use cluster_core::agent::{Action, Event, Input};
+use cluster_core::{ExitStatus, Output, Signal, WorkerId};
+
+use super::kernel::Holder;
+use super::primary_host::{number_of, token};
+use super::process::{End, Stage, Work};
+use super::{World, words};
+
+impl World {
+    /// Drains a worker's agent. What comes after the channel is to be closed waits for that.
+    pub(crate) fn drain_agent(&mut self, worker: WorkerId) {
+        loop {
+            let process = self.process(worker);
+            if !process.lives() {
+                return;
+            }
+            let output = process.agent.poll_output();
+            if let Output::Wait(deadline) = output {
+                assert_eq!(deadline, None, "an agent has no deadlines");
+                assert_eq!(process.agent.poll_output(), Output::Wait(None), "polled again");
+                return;
+            }
+            self.trace_agent(worker, &output);
+            let process = self.process(worker);
+            if process.closes_channel() {
+                process.works.push_back(Work::Later(output));
+            } else {
+                self.carry_out_in(worker, output);
+            }
+        }
+    }
+
+    pub(super) fn tell_agent(&mut self, worker: WorkerId, input: Input) {
+        self.process(worker).agent.handle_input(input);
+        self.drain_agent(worker);
+    }
+
+    fn trace_agent(&mut self, worker: WorkerId, output: &Output<Action, Event>) {
+        let who = format!("worker {worker}");
+        self.trace(&who, || match output {
+            Output::Action(action) => words::agent_action(action),
+            Output::Event(event) => words::agent_event(event),
+            Output::Wait(_) => unreachable!("nothing to say"),
+        });
+    }
+
+    fn carry_out_in(&mut self, worker: WorkerId, output: Output<Action, Event>) {
+        let process = self.processes.get_mut(&worker).expect("there is");
+        match output {
+            Output::Action(Action::Send { message, handle }) => {
+                assert_eq!(message.handles(), usize::from(handle.is_some()), "as it says");
+                let number = handle.as_ref().map(number_of);
+                process.works.push_back(Work::Say((message, number)));
+            }
+            Output::Action(Action::Deliver { listener, connection, peer }) => {
+                let number = number_of(&connection);
+                self.kernel.connections[number].taken_by = Some(worker);
+                process.works.push_back(Work::Deliver { listener, connection, peer });
+            }
+            Output::Action(Action::Close { connection }) => {
+                let number = number_of(&connection);
+                self.kernel.close(number, Holder::Worker(worker));
+                let connection = &mut self.kernel.connections[number];
+                connection.dropped |= connection.taken_by == Some(worker);
+            }
+            Output::Action(Action::WatchIdle) => process.application.watched = true,
+            Output::Action(Action::CloseChannel) => process.works.push_back(Work::CloseChannel),
+            Output::Action(Action::Exit { code }) => self.end(worker, ExitStatus::Code(code)),
+            Output::Action(Action::Raise { signal }) => self.signal(worker, signal),
+            Output::Event(event) => process.application.hear(event),
+            Output::Wait(_) => unreachable!("nothing to do"),
+        }
+    }
+
+    /// The worker's host does the next thing.
+    pub(super) fn work(&mut self, worker: WorkerId) {
+        let process = self.process(worker);
+        match process.works.pop_front().expect("something to do") {
+            Work::Say((message, number)) => {
+                let heard = process.link.primary_end != End::Closed;
+                if heard {
+                    process.link.up.push_back((message, number));
+                }
+                match number {
+                    Some(number) if heard => {
+                        self.kernel.pass(number, Holder::Worker(worker), Holder::Up(worker));
+                    }
+                    Some(number) => self.kernel.close(number, Holder::Worker(worker)),
+                    None => {}
+                }
+            }
+            Work::Deliver { listener, connection, peer } => {
+                let application = &mut process.application;
+                if application.returns > 0 {
+                    application.returns -= 1;
+                    process.agent.give_back(listener, connection, peer);
+                    return self.drain_agent(worker);
+                }
+                let number = number_of(&connection);
+                application.serving.push_back(number);
+                self.kernel.read(number, worker);
+            }
+            Work::CloseChannel => self.close_worker_end(worker),
+            Work::Later(output) => self.carry_out_in(worker, output),
+        }
+    }
+
+    pub(super) fn read_down(&mut self, worker: WorkerId) {
+        let process = self.process(worker);
+        let (message, number) = process.link.down.pop_front().expect("said");
+        let blind = number.is_some() && process.application.blind > 0;
+        process.application.blind -= usize::from(blind);
+        match number {
+            Some(number) if blind => self.kernel.close(number, Holder::Down(worker)),
+            Some(number) => self.kernel.pass(number, Holder::Down(worker), Holder::Worker(worker)),
+            None => {}
+        }
+        let handle = number.filter(|_| !blind).map(token);
+        self.tell_agent(worker, Input::Received { message, handle });
+    }
+
+    /// The worker sees the end of the channel, and closes its own end when all is said.
+    pub(super) fn end_down(&mut self, worker: WorkerId) {
+        let process = self.process(worker);
+        process.link.end_seen = true;
+        self.tell_agent(worker, Input::ChannelClosed);
+        let process = self.process(worker);
+        if process.lives() && !process.closes_channel() {
+            process.works.push_back(Work::CloseChannel);
+        }
+    }
+
+    fn close_worker_end(&mut self, worker: WorkerId) {
+        let link = &mut self.process(worker).link;
+        link.worker_end = End::Closed;
+        if !link.held {
+            link.down.clear();
+            self.kernel.close_all(Holder::Down(worker));
+        }
+    }
+
+    pub(super) fn take(&mut self, worker: WorkerId) {
+        let process = self.process(worker);
+        let listener = process.next_to_take().expect("something to take");
+        assert!(process.agent.take(listener), "there was one");
+        process.application.appetite -= 1;
+        self.drain_agent(worker);
+    }
+
+    /// The application answers a client.
+    pub(super) fn finish(&mut self, worker: WorkerId) {
+        let number = self.process(worker).application.serving.pop_front().expect("serves");
+        self.kernel.finish(number, worker);
+        let name = words::letter(number);
+        self.trace(">", || format!("worker {worker} serves {name}"));
+    }
+
+    pub(super) fn idle(&mut self, worker: WorkerId) {
+        self.process(worker).application.watched = false;
+        self.tell_agent(worker, Input::Idle);
+    }
+
+    /// A signal reaches a process.
+    pub(super) fn signal(&mut self, worker: WorkerId, signal: Signal) {
+        let process = self.process(worker);
+        assert_ne!(process.stage, Stage::Asked, "a process that is signalled has started");
+        if process.lives() {
+            self.end(worker, ExitStatus::Signal { signal, core_dumped: false });
+        }
+    }
+
+    /// A process ends, and all that it holds is closed.
+    pub(crate) fn end(&mut self, worker: WorkerId, status: ExitStatus) {
+        self.trace(">", || format!("process {worker} ends, {status}"));
+        let process = self.process(worker);
+        assert!(process.lives() && process.stage != Stage::Asked, "a process ends once");
+        process.stage = Stage::Ended(status);
+        process.works.clear();
+        self.statuses.push(status);
+        self.kernel.close_all(Holder::Worker(worker));
+        self.close_worker_end(worker);
+    }
+}

@@ -1,0 +1,80 @@
+//! A connection on its way from the host to the application.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use cluster_core::ListenerId;
+use mio::Waker;
+
+use crate::activity::Guard;
+
+/// A connection that this worker has taken and that its application has not seen.
+///
+/// Dropped before [`accept`](Self::accept), it goes back to the primary and to another worker:
+/// no connection is lost in a queue, in a future that was cancelled, or in a listener that was
+/// closed.
+#[derive(Debug)]
+pub struct Connection {
+    parts: Option<Returned>,
+    returns: Returner,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        listener: ListenerId,
+        socket: OwnedFd,
+        peer: Option<SocketAddr>,
+        guard: Guard,
+        returns: Returner,
+    ) -> Self {
+        Self { parts: Some(Returned { listener, socket, peer, guard }), returns }
+    }
+
+    /// Hands the socket to the application: non-blocking, with the address of its other end if
+    /// it has one, and with a guard that says how long it is under way.
+    pub fn accept(mut self) -> (OwnedFd, Option<SocketAddr>, Guard) {
+        let Some(Returned { socket, peer, guard, .. }) = self.parts.take() else {
+            unreachable!("the parts are there until the connection is accepted or dropped")
+        };
+        (socket, peer, guard)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(returned) = self.parts.take() {
+            self.returns.give_back(returned);
+        }
+    }
+}
+
+/// A connection that comes back. Its guard lives on until the primary is told.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    pub(crate) listener: ListenerId,
+    pub(crate) socket: OwnedFd,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) guard: Guard,
+}
+
+/// The way back to the host.
+#[derive(Clone, Debug)]
+pub(crate) struct Returner {
+    sender: Sender<Returned>,
+    waker: Arc<Waker>,
+}
+
+impl Returner {
+    pub(crate) fn new(waker: Arc<Waker>) -> (Self, Receiver<Returned>) {
+        let (sender, receiver) = channel();
+        (Self { sender, waker }, receiver)
+    }
+
+    fn give_back(&self, returned: Returned) {
+        // A host that is gone has no primary to give anything back to: the connection closes.
+        self.sender.send(returned).unwrap_or_default();
+        self.waker.wake().unwrap_or_default();
+    }
+}

@@ -1,0 +1,37 @@
+//! The descriptors that a core decides about.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use cluster_core::{HandleName, HandleToken};
+
+/// Descriptors by the names that the core knows them by.
+///
+/// They are shared with the link that sends them, so that one can be closed here and is still
+/// good there.
+#[derive(Debug, Default)]
+pub(crate) struct Handles {
+    table: HashMap<HandleName, Arc<OwnedFd>>,
+    named: u64,
+}
+
+impl Handles {
+    /// Takes a descriptor in; the token is for the core.
+    pub(crate) fn insert(&mut self, handle: OwnedFd) -> HandleToken {
+        self.named += 1;
+        let name = HandleName(self.named);
+        self.table.insert(name, Arc::new(handle));
+        HandleToken::new(name)
+    }
+
+    pub(crate) fn share(&self, name: HandleName) -> Option<Arc<OwnedFd>> {
+        self.table.get(&name).cloned()
+    }
+
+    /// The core has decided: the descriptor leaves the table.
+    pub(crate) fn remove(&mut self, token: HandleToken) -> Option<Arc<OwnedFd>> {
+        let HandleToken { .. } = token;
+        self.table.remove(&token.name())
+    }
+}

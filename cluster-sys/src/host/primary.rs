@@ -1,0 +1,264 @@
+//! The host of a primary.
+
+mod actions;
+mod command;
+mod turn;
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cluster_core::primary::Input;
+use cluster_core::{
+    Config, ExitStatus, FarewellId, ListenerId, Output, Primary, ToPrimary, WorkerId,
+};
+use cluster_ipc::{Encoding, Hello};
+use mio::Token;
+
+use crate::error::ForkError;
+use crate::event::Event;
+use crate::facts::WorkerFacts;
+use crate::host::Progress;
+use crate::host::handles::Handles;
+use crate::host::ready::{Ready, Source};
+use crate::link::Link;
+use crate::message::Receipt;
+use crate::outbox::Outbox;
+use crate::process::Process;
+use crate::reply::Reply;
+use crate::socket::ListenSocket;
+use crate::spawn::{Program, SpawnError, Spawning};
+
+pub use command::Command;
+
+/// Owns all descriptors of a primary and carries out what its core decides.
+///
+/// Dropped, it closes the channels, which ends the workers; it does not wait for them.
+#[derive(Debug)]
+pub struct PrimaryHost {
+    core: Primary,
+    ready: Ready<Place>,
+    /// Forks that the core has not yet turned into an action.
+    births: HashMap<WorkerId, Birth>,
+    workers: HashMap<WorkerId, Entry>,
+    sockets: HashMap<ListenerId, Socket>,
+    handles: Handles,
+    farewells: HashMap<FarewellId, Reply<()>>,
+    events: VecDeque<Notice>,
+    /// Workers whose link has something to write.
+    unflushed: Vec<WorkerId>,
+    /// The core's next deadline.
+    wait: Option<Instant>,
+    /// When links that the operating system refused are tried again, and which.
+    retry: Option<(Instant, Vec<WorkerId>)>,
+    program: Arc<Program>,
+    encoding: Encoding,
+    hello: Hello,
+}
+
+/// What a primary's host has to tell.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// News for the application. The receipt is to be dropped when it has taken the message.
+    Event(Event, Option<Receipt>),
+    /// There is room again in a worker's [`Outbox`], or it is closed: whoever was refused may
+    /// try again.
+    Room(WorkerId),
+}
+
+/// A worker as its host hands it out: what can be known and done without asking the host.
+#[derive(Clone, Debug)]
+pub struct WorkerParts {
+    /// What is known about it.
+    pub facts: Arc<WorkerFacts>,
+    /// Room for messages to it.
+    pub outbox: Arc<Outbox>,
+}
+
+impl PrimaryHost {
+    /// A host without workers. Workers run `program` unless a fork says otherwise, and messages
+    /// to and from them are in `encoding`.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no more descriptors or memory.
+    pub fn new(config: Config, program: Program, encoding: Encoding) -> io::Result<Self> {
+        let hello = Hello::new(BUILD).map_err(io::Error::other)?;
+        Ok(Self {
+            core: Primary::new(config),
+            ready: Ready::new(Place::Waker)?,
+            births: HashMap::new(),
+            workers: HashMap::new(),
+            sockets: HashMap::new(),
+            handles: Handles::default(),
+            farewells: HashMap::new(),
+            events: VecDeque::new(),
+            unflushed: Vec::new(),
+            wait: None,
+            retry: None,
+            program: Arc::new(program),
+            encoding,
+            hello,
+        })
+    }
+
+    /// Readable when there is something to do. Whoever polls it in another epoll instance
+    /// registers a duplicate.
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retry = self.retry.as_ref().map(|(at, _)| *at);
+        [self.wait, retry].into_iter().flatten().min()
+    }
+
+    /// The next thing to tell.
+    pub fn poll_event(&mut self) -> Option<Notice> {
+        self.events.pop_front()
+    }
+
+    /// One bounded turn.
+    pub fn handle_ready(&mut self, now: Instant) -> Progress {
+        for _ in 0..self.ready.look() {
+            let Some(place) = self.ready.pop() else { break };
+            self.visit(now, place);
+            self.settle(now);
+        }
+        if self.ready.is_empty() { Progress::Drained } else { Progress::More }
+    }
+
+    /// The moment of [`poll_timeout`](Self::poll_timeout) has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.core.handle_input(now, Input::Timeout);
+        if let Some((_, workers)) = self.retry.take_if(|(at, _)| *at <= now) {
+            self.unflushed.extend(workers);
+        }
+        self.settle(now);
+    }
+
+    /// The application wants something.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.handle_commands(now, [command]);
+    }
+
+    /// The application wants several things: what they send is written together.
+    pub fn handle_commands(&mut self, now: Instant, commands: impl IntoIterator<Item = Command>) {
+        for command in commands {
+            self.command(now, command);
+            self.carry_on(now);
+        }
+        self.flush(now);
+    }
+
+    /// Whether there are workers: a host without them has nothing to do but commands.
+    pub fn has_workers(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
+    /// Carries out what the core has decided, and writes what there is to write.
+    fn settle(&mut self, now: Instant) {
+        self.carry_on(now);
+        self.flush(now);
+    }
+
+    /// Carries out what the core has decided; what is to be written waits, so that more may be
+    /// written at once.
+    fn carry_on(&mut self, now: Instant) {
+        loop {
+            match self.core.poll_output() {
+                Output::Action(action) => self.carry_out(now, action),
+                Output::Event(event) => self.tell(event),
+                Output::Wait(deadline) => {
+                    self.wait = deadline;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, event: Event) {
+        self.events.push_back(Notice::Event(event, None));
+    }
+}
+
+/// What a fork was asked with.
+#[derive(Debug)]
+struct Birth {
+    env: Vec<(OsString, Option<OsString>)>,
+    reply: Reply<Result<WorkerParts, ForkError>>,
+}
+
+/// A worker's descriptors and who waits for it.
+#[derive(Debug)]
+struct Entry {
+    facts: Arc<WorkerFacts>,
+    outbox: Arc<Outbox>,
+    /// Until the channel has ended.
+    link: Option<Link<ToPrimary>>,
+    body: Body,
+    /// Hears of the fork; answered once.
+    forked: Option<Reply<Result<WorkerParts, ForkError>>>,
+    /// Hear of the exit.
+    exits: Vec<Reply<ExitStatus>>,
+}
+
+/// A worker's process.
+#[derive(Debug)]
+enum Body {
+    /// Its program is not executed yet, as far as is known.
+    Spawning(Spawning),
+    Running(Process),
+    /// There is none (any more); why, if it never was.
+    Gone(Option<Arc<SpawnError>>),
+}
+
+/// A listening socket, and whether its connections are wanted now.
+#[derive(Debug)]
+struct Socket {
+    socket: ListenSocket,
+    accepting: bool,
+}
+
+/// What is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// Somebody has taken messages.
+    Waker,
+    Listener(ListenerId),
+    Channel(WorkerId),
+    Process(WorkerId),
+    Spawning(WorkerId),
+}
+
+impl Source for Place {
+    fn token(self) -> Token {
+        let (number, kind) = match self {
+            Self::Waker => (0, 0),
+            Self::Listener(ListenerId(number)) => (number, 1),
+            Self::Channel(worker) => (worker.number(), 2),
+            Self::Process(worker) => (worker.number(), 3),
+            Self::Spawning(worker) => (worker.number(), 4),
+        };
+        Token((number as usize) << 3 | kind)
+    }
+
+    fn of(Token(token): Token) -> Self {
+        let number = (token >> 3) as u32;
+        match (token & 7, WorkerId::new(number)) {
+            (1, _) => Self::Listener(ListenerId(number)),
+            (2, Some(worker)) => Self::Channel(worker),
+            (3, Some(worker)) => Self::Process(worker),
+            (4, Some(worker)) => Self::Spawning(worker),
+            _ => Self::Waker,
+        }
+    }
+}
+
+/// Says in the handshake which build of this crate speaks.
+pub(crate) const BUILD: &str = concat!("cluster-sys ", env!("CARGO_PKG_VERSION"));

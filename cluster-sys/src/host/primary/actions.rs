@@ -1,0 +1,277 @@
+//! Carrying out what the core has decided.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cluster_core::primary::{Action, Event as News, Input};
+use cluster_core::{
+    Address, HandleName, ListenSpec, ListenerId, OsError, Signal, ToWorker, WorkerId, WorkerState,
+};
+use mio::Interest;
+use nix::errno::Errno;
+
+use super::{Birth, Body, Entry, Place, PrimaryHost, Socket};
+use crate::channel::Channel;
+use crate::error::ForkError;
+use crate::event::{ClusterError, Event};
+use crate::facts::WorkerFacts;
+use crate::invitation::{Invitation, VARIABLE};
+use crate::limits::SEND_RETRY;
+use crate::link::{Flushed, Link};
+use crate::outbox::Outbox;
+use crate::socket::ListenSocket;
+use crate::spawn::{CHANNEL_FD, Program, SpawnError, SpawnStage, Spawning};
+
+impl PrimaryHost {
+    pub(super) fn carry_out(&mut self, now: Instant, action: Action) {
+        match action {
+            Action::Spawn { worker } => self.spawn(now, worker),
+            Action::Signal { worker, signal } => self.signal(worker, signal),
+            Action::Send { worker, message, handle } => self.say(worker, &message, handle),
+            Action::EndChannel { worker } => {
+                if let Some(link) = self.link(worker) {
+                    link.end();
+                }
+            }
+            Action::Listen { listener, spec } => {
+                let result = self.listen(listener, &spec).map_err(|error| os_error(&error));
+                self.core.handle_input(now, Input::ListenDone { listener, result });
+            }
+            Action::ResumeAccept { listener } => self.accept(listener, true),
+            Action::PauseAccept { listener } => self.accept(listener, false),
+            Action::CloseListener { listener } => {
+                self.accept(listener, false);
+                self.sockets.remove(&listener);
+            }
+            Action::Close { connection, why: _ } => drop(self.handles.remove(connection)),
+        }
+    }
+
+    /// Turns the core's news into the application's.
+    pub(super) fn tell(&mut self, news: News) {
+        let event = match news {
+            News::Fork { worker, pid } => self.forked(worker, pid),
+            News::SpawnFailed { worker, error } => self.unborn(worker, error),
+            News::Online { worker } => Some(Event::Online { worker }),
+            News::Listening { worker, address } => Some(Event::Listening { worker, address }),
+            News::Draining { worker } => Some(Event::Draining { worker }),
+            News::Disconnect { worker, exited_after_disconnect } => {
+                if let Some(entry) = self.workers.get(&worker) {
+                    entry.facts.disconnected();
+                    entry.facts.leaves(exited_after_disconnect);
+                }
+                Some(Event::Disconnect { worker, exited_after_disconnect })
+            }
+            News::Exit { worker, pid: _, status, exited_after_disconnect } => {
+                if let Some(entry) = self.workers.get_mut(&worker) {
+                    entry.facts.leaves(exited_after_disconnect);
+                    entry.facts.exited(status);
+                    entry.exits.drain(..).for_each(|reply| reply.send(status));
+                }
+                Some(Event::Exit { worker, status, exited_after_disconnect })
+            }
+            News::AcceptFailed { address, error } => {
+                let error = ClusterError::Accept { address, error };
+                Some(Event::Error { worker: None, error })
+            }
+            News::Farewell { id } => {
+                if let Some(reply) = self.farewells.remove(&id) {
+                    reply.send(());
+                }
+                None
+            }
+        };
+        if let Some(event) = event {
+            if let Some(worker) = event.worker() {
+                self.take_stock(worker);
+            }
+            self.publish(event);
+        }
+    }
+
+    /// Writes what was queued since the last time.
+    pub(super) fn flush(&mut self, now: Instant) {
+        let mut unflushed = std::mem::take(&mut self.unflushed);
+        for worker in unflushed.drain(..) {
+            let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
+                continue;
+            };
+            if link.wants_flush() && link.flush() == Flushed::Refused {
+                let (_, refused) = self.retry.get_or_insert((now + SEND_RETRY, Vec::new()));
+                refused.push(worker);
+            }
+            if link.outbox().take_wanted() {
+                self.events.push_back(super::Notice::Room(worker));
+            }
+        }
+        // Its capacity is kept.
+        self.unflushed = unflushed;
+    }
+
+    pub(super) fn link(&mut self, worker: WorkerId) -> Option<&mut Link<cluster_core::ToPrimary>> {
+        let link = self.workers.get_mut(&worker)?.link.as_mut()?;
+        self.unflushed.push(worker);
+        Some(link)
+    }
+
+    fn spawn(&mut self, now: Instant, worker: WorkerId) {
+        let Some(Birth { env, reply }) = self.births.remove(&worker) else { return };
+        let mut program = Program::clone(&self.program);
+        program.env.extend(env);
+        let mut entry = Entry::new(worker);
+        entry.forked = Some(reply);
+        let born = self.start(worker, &program).and_then(|(spawning, link)| {
+            self.ready.watch(Place::Spawning(worker), spawning.as_fd(), Interest::READABLE)?;
+            self.ready.watch(
+                Place::Process(worker),
+                spawning.process().as_fd(),
+                Interest::READABLE,
+            )?;
+            let both = Interest::READABLE | Interest::WRITABLE;
+            self.ready.watch(Place::Channel(worker), link.as_fd(), both)?;
+            Ok((spawning, link))
+        });
+        match born {
+            Ok((spawning, link)) => {
+                entry.outbox = link.outbox().clone();
+                entry.link = Some(link);
+                entry.body = Body::Spawning(spawning);
+                self.unflushed.push(worker);
+                self.workers.insert(worker, entry);
+            }
+            Err(error) => {
+                let os_error = os_error(&error.source);
+                entry.body = Body::Gone(Some(Arc::new(error)));
+                self.workers.insert(worker, entry);
+                self.core.handle_input(now, Input::SpawnFailed { worker, error: os_error });
+            }
+        }
+    }
+
+    fn start(
+        &self,
+        worker: WorkerId,
+        program: &Program,
+    ) -> Result<(Spawning, Link<cluster_core::ToPrimary>), SpawnError> {
+        let (ours, theirs) = Channel::pair()?;
+        let invitation = Invitation::text(worker, theirs.as_fd(), CHANNEL_FD, self.encoding)?;
+        let spawning = program.spawn(theirs, &[(VARIABLE, invitation)])?;
+        Ok((spawning, Link::new(ours, &self.hello, self.ready.waker().clone())))
+    }
+
+    fn forked(&mut self, worker: WorkerId, pid: cluster_core::Pid) -> Option<Event> {
+        let entry = self.workers.get_mut(&worker)?;
+        entry.facts.forked(pid);
+        let parts = entry.parts();
+        if let Some(reply) = entry.forked.take() {
+            reply.send(Ok(parts));
+        }
+        Some(Event::Fork { worker, pid })
+    }
+
+    /// A worker that never was: nothing of it remains but the answer and the event.
+    fn unborn(&mut self, worker: WorkerId, error: OsError) -> Option<Event> {
+        let entry = self.workers.remove(&worker)?;
+        let error = match entry.body {
+            Body::Gone(Some(error)) => error,
+            Body::Gone(None) | Body::Spawning(_) | Body::Running(_) => {
+                Arc::new(io::Error::from_raw_os_error(error.0).into())
+            }
+        };
+        if let Some(reply) = entry.forked {
+            reply.send(Err(ForkError::Spawn(error.clone())));
+        }
+        Some(Event::Error { worker: Some(worker), error: ClusterError::Spawn(error) })
+    }
+
+    /// Brings a worker's facts up to date, and forgets it when it is over.
+    fn take_stock(&mut self, worker: WorkerId) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        match self.core.state(worker) {
+            Some(state) => {
+                entry.facts.stands(state);
+                if let Some(left) = self.core.exited_after_disconnect(worker) {
+                    entry.facts.leaves(left);
+                }
+            }
+            None => {
+                entry.facts.stands(WorkerState::Dead);
+                self.workers.remove(&worker);
+            }
+        }
+    }
+
+    fn signal(&mut self, worker: WorkerId, signal: Signal) {
+        let process = match self.workers.get(&worker).map(|entry| &entry.body) {
+            Some(Body::Spawning(spawning)) => spawning.process(),
+            Some(Body::Running(process)) => process,
+            Some(Body::Gone(_)) | None => return,
+        };
+        if let Err(error) = process.kill(signal) {
+            let error = ClusterError::Signal { signal, error: os_error(&error) };
+            self.publish(Event::Error { worker: Some(worker), error });
+        }
+    }
+
+    fn say(&mut self, worker: WorkerId, message: &ToWorker, handle: Option<HandleName>) {
+        let handle = handle.and_then(|name| self.handles.share(name));
+        let Some(link) = self.link(worker) else { return };
+        if let Err(error) = link.send_control(message, handle) {
+            // What the core says always fits; if a name of an address does not, the worker
+            // must not wait for the answer for ever.
+            link.end();
+            let error = ClusterError::Channel(Arc::new(error.into()));
+            self.publish(Event::Error { worker: Some(worker), error });
+        }
+    }
+
+    fn listen(&mut self, listener: ListenerId, spec: &ListenSpec) -> io::Result<Address> {
+        let socket = ListenSocket::bind(spec)?;
+        let address = socket.local_address().clone();
+        self.sockets.insert(listener, Socket { socket, accepting: false });
+        Ok(address)
+    }
+
+    /// Watches a listener, or stops to: nobody is woken for what is not wanted.
+    fn accept(&mut self, listener: ListenerId, wanted: bool) {
+        let Some(it) = self.sockets.get_mut(&listener) else { return };
+        if it.accepting == wanted {
+            return;
+        }
+        it.accepting = wanted;
+        let place = Place::Listener(listener);
+        if !wanted {
+            self.ready.ignore(place, it.socket.as_fd());
+        } else if self.ready.watch(place, it.socket.as_fd(), Interest::READABLE).is_err() {
+            // No room in the kernel to watch it: look at it now, which tells the core.
+            self.ready.push(place);
+        }
+    }
+}
+
+impl Entry {
+    fn new(worker: WorkerId) -> Self {
+        Self {
+            facts: Arc::new(WorkerFacts::new(worker)),
+            outbox: Arc::<Outbox>::default(),
+            link: None,
+            body: Body::Gone(None),
+            forked: None,
+            exits: Vec::new(),
+        }
+    }
+}
+
+impl From<io::Error> for SpawnError {
+    /// What fails beside the spawn itself belongs to its preparation.
+    fn from(source: io::Error) -> Self {
+        Self { stage: SpawnStage::Prepare, source }
+    }
+}
+
+/// The number of an error; one that has none is an input that the system would not take.
+pub(super) fn os_error(error: &io::Error) -> OsError {
+    OsError(error.raw_os_error().unwrap_or(Errno::EINVAL as i32))
+}

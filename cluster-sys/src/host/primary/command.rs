@@ -1,0 +1,142 @@
+//! What an application may want of a primary's host.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use cluster_core::{ExitStatus, Signal, WorkerId};
+
+use super::{Birth, Entry, PrimaryHost, WorkerParts};
+use crate::error::{ForkError, SendError};
+use crate::message::Outgoing;
+use crate::reply::Reply;
+
+/// A wish of the application. Wishes about workers that are gone do nothing, and are answered
+/// as such where there is an answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Start a worker.
+    Fork {
+        /// Changes to its environment, over those of the program.
+        env: Vec<(OsString, Option<OsString>)>,
+        /// Hears when its program runs, or that it cannot.
+        reply: Reply<Result<WorkerParts, ForkError>>,
+    },
+    /// Ask a worker to leave.
+    Disconnect {
+        /// Which worker.
+        worker: WorkerId,
+        /// When to kill it if it has not ended.
+        kill_after: Option<Duration>,
+    },
+    /// Ask all workers to leave.
+    DisconnectAll {
+        /// When to kill those that have not ended.
+        kill_after: Option<Duration>,
+        /// Hears when all of them are gone.
+        reply: Reply<()>,
+    },
+    /// Send a signal to a worker's process.
+    Kill {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which signal.
+        signal: Signal,
+    },
+    /// Close the channel to a worker, which ends it.
+    CloseChannel {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Send a message to a worker.
+    Send {
+        /// Which worker.
+        worker: WorkerId,
+        /// What to send.
+        message: Outgoing,
+        /// Hears when it is written.
+        reply: Option<Reply<Result<(), SendError>>>,
+    },
+    /// Tell when a worker's process has ended. Dropped if there is no such worker.
+    AwaitExit {
+        /// Which worker.
+        worker: WorkerId,
+        /// Hears how it ended.
+        reply: Reply<ExitStatus>,
+    },
+    /// Tell which workers there are, in the order of their numbers.
+    Workers {
+        /// Hears it.
+        reply: Reply<Vec<WorkerParts>>,
+    },
+}
+
+impl PrimaryHost {
+    pub(super) fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Fork { env, reply } => self.fork(env, reply),
+            Command::Disconnect { worker, kill_after } => {
+                // A worker that is gone has left already.
+                self.core.disconnect(now, worker, kill_after).unwrap_or_default();
+            }
+            Command::DisconnectAll { kill_after, reply } => {
+                let farewell = self.core.disconnect_all(now, kill_after);
+                self.farewells.insert(farewell, reply);
+            }
+            // A worker that is gone needs no signal and has no channel.
+            Command::Kill { worker, signal } => {
+                self.core.kill(worker, signal).unwrap_or_default();
+            }
+            Command::CloseChannel { worker } => {
+                self.core.close_channel(worker).unwrap_or_default();
+            }
+            Command::Send { worker, message, reply } => self.send(worker, message, reply),
+            Command::AwaitExit { worker, reply } => self.await_exit(worker, reply),
+            Command::Workers { reply } => {
+                let parts = |worker| self.workers.get(&worker).map(Entry::parts);
+                reply.send(self.core.workers().filter_map(parts).collect());
+            }
+        }
+    }
+
+    fn fork(
+        &mut self,
+        env: Vec<(OsString, Option<OsString>)>,
+        reply: Reply<Result<WorkerParts, ForkError>>,
+    ) {
+        match self.core.fork() {
+            Ok(worker) => drop(self.births.insert(worker, Birth { env, reply })),
+            Err(error) => reply.send(Err(error.into())),
+        }
+    }
+
+    fn send(
+        &mut self,
+        worker: WorkerId,
+        message: Outgoing,
+        reply: Option<Reply<Result<(), SendError>>>,
+    ) {
+        match (self.workers.get_mut(&worker).and_then(|entry| entry.link.as_mut()), reply) {
+            (Some(link), reply) => {
+                link.send_user(message, reply);
+                self.unflushed.push(worker);
+            }
+            (None, Some(reply)) => reply.send(Err(SendError::Disconnected)),
+            (None, None) => {}
+        }
+    }
+
+    fn await_exit(&mut self, worker: WorkerId, reply: Reply<ExitStatus>) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        match entry.facts.exit_status() {
+            Some(status) => reply.send(status),
+            None => entry.exits.push(reply),
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn parts(&self) -> WorkerParts {
+        WorkerParts { facts: self.facts.clone(), outbox: self.outbox.clone() }
+    }
+}

@@ -1,0 +1,177 @@
+//! One place's turn: what was ready becomes facts for the core.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cluster_core::primary::Input;
+use cluster_core::{ExitStatus, ListenerId, WorkerId};
+
+use super::actions::os_error;
+use super::{Body, Notice, Place, PrimaryHost};
+use crate::event::{ClusterError, Event};
+use crate::limits::{ACCEPTS_PER_TURN, READS_PER_TURN};
+use crate::link::{Incoming, LinkError, Reading};
+use crate::socket::{AcceptError, Accepted};
+
+impl PrimaryHost {
+    pub(super) fn visit(&mut self, now: Instant, place: Place) {
+        match place {
+            Place::Waker => self.unflushed.extend(self.workers.keys()),
+            Place::Listener(listener) => self.accept_some(now, listener),
+            Place::Spawning(worker) => self.ask_birth(now, worker),
+            Place::Channel(worker) => {
+                if self.is_born(now, worker) && self.read_some(now, worker, READS_PER_TURN) {
+                    self.ready.push(place);
+                }
+            }
+            Place::Process(worker) => {
+                if self.is_born(now, worker) {
+                    self.bury(now, worker);
+                }
+            }
+        }
+    }
+
+    fn accept_some(&mut self, now: Instant, listener: ListenerId) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(it) = self.sockets.get(&listener) else { return };
+            if !it.accepting {
+                return;
+            }
+            let input = match it.socket.accept() {
+                Ok(Accepted { socket, peer }) => {
+                    let connection = self.handles.insert(socket);
+                    Input::Accepted { listener, connection, peer }
+                }
+                Err(AcceptError::WouldBlock) => return,
+                Err(AcceptError::Gone) => continue,
+                Err(AcceptError::Exhausted(error) | AcceptError::Broken(error)) => {
+                    Input::AcceptFailed { listener, error: os_error(&error) }
+                }
+            };
+            self.core.handle_input(now, input);
+            self.carry_on(now);
+        }
+        self.ready.push(Place::Listener(listener));
+    }
+
+    /// Whether the program is executed; what is known of the worker before that must wait.
+    fn is_born(&mut self, now: Instant, worker: WorkerId) -> bool {
+        if let Some(Body::Spawning(_)) = self.workers.get(&worker).map(|entry| &entry.body) {
+            self.ask_birth(now, worker);
+        }
+        let body = self.workers.get(&worker).map(|entry| &entry.body);
+        matches!(body, Some(Body::Running(_) | Body::Gone(None)))
+    }
+
+    fn ask_birth(&mut self, now: Instant, worker: WorkerId) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        let Body::Spawning(spawning) = &mut entry.body else { return };
+        let Some(outcome) = spawning.outcome() else { return };
+        let Body::Spawning(spawning) = std::mem::replace(&mut entry.body, Body::Gone(None)) else {
+            return;
+        };
+        self.ready.ignore(Place::Spawning(worker), spawning.as_fd());
+        let pid = spawning.process().pid();
+        let process = spawning.into_parts().process;
+        match outcome {
+            Ok(()) => {
+                entry.body = Body::Running(process);
+                self.core.handle_input(now, Input::Spawned { worker, pid });
+                // What became ready before was put off.
+                self.ready.push(Place::Channel(worker));
+                self.ready.push(Place::Process(worker));
+            }
+            Err(error) => {
+                self.ready.ignore(Place::Process(worker), process.as_fd());
+                if let Some(link) = entry.link.take() {
+                    self.ready.ignore(Place::Channel(worker), link.as_fd());
+                }
+                let os_error = os_error(&error.source);
+                entry.body = Body::Gone(Some(Arc::new(error)));
+                self.core.handle_input(now, Input::SpawnFailed { worker, error: os_error });
+            }
+        }
+    }
+
+    /// Reads a channel up to `reads` times; says whether there may be more.
+    fn read_some(&mut self, now: Instant, worker: WorkerId, reads: usize) -> bool {
+        // The channel may be writable again.
+        self.unflushed.push(worker);
+        for _ in 0..reads {
+            let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
+                return false;
+            };
+            let read = link.receive().map_err(LinkError::from);
+            let read = read.and_then(|reading| {
+                self.hear(now, worker)?;
+                Ok(reading)
+            });
+            match read {
+                Ok(Reading::More) => {}
+                Ok(Reading::Drained) => return false,
+                Ok(Reading::End) => {
+                    self.drop_link(worker);
+                    self.core.handle_input(now, Input::ChannelClosed { worker });
+                    return false;
+                }
+                Err(error) => {
+                    self.drop_link(worker);
+                    let error = ClusterError::Channel(Arc::new(error));
+                    self.publish(Event::Error { worker: Some(worker), error });
+                    self.core.handle_input(now, Input::ChannelBroken { worker });
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes in what a worker has said.
+    fn hear(&mut self, now: Instant, worker: WorkerId) -> Result<(), LinkError> {
+        while let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) {
+            match link.pop()? {
+                None => break,
+                Some(Incoming::Control(message, handle)) => {
+                    let handle = handle.map(|it| self.handles.insert(it));
+                    self.core.handle_input(now, Input::Received { worker, message, handle });
+                    self.carry_on(now);
+                }
+                Some(Incoming::User(message, receipt)) => {
+                    let event = Event::Message { worker, message };
+                    self.events.push_back(Notice::Event(event, Some(receipt)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The process has ended: whatever it has said is read before that is told.
+    fn bury(&mut self, now: Instant, worker: WorkerId) {
+        let status = match self.workers.get(&worker).map(|entry| &entry.body) {
+            Some(Body::Running(process)) => match process.reap() {
+                Ok(Some(status)) => status,
+                Ok(None) => return,
+                Err(_) => ExitStatus::Lost,
+            },
+            Some(Body::Spawning(_) | Body::Gone(_)) | None => return,
+        };
+        while self.read_some(now, worker, READS_PER_TURN) {}
+        self.carry_on(now);
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if let Body::Running(process) = std::mem::replace(&mut entry.body, Body::Gone(None)) {
+            self.ready.ignore(Place::Process(worker), process.as_fd());
+        }
+        self.core.handle_input(now, Input::Exited { worker, status });
+    }
+
+    fn drop_link(&mut self, worker: WorkerId) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if let Some(link) = entry.link.take() {
+            self.ready.ignore(Place::Channel(worker), link.as_fd());
+            drop(link);
+            self.events.push_back(Notice::Room(worker));
+        }
+    }
+}

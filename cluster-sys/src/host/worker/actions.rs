@@ -1,0 +1,137 @@
+//! Carrying out what a worker's core has decided.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cluster_core::agent::{Action, Event as News};
+use cluster_core::{Grant, HandleToken, ToPrimary, WorkerState};
+
+use super::{Delivery, End, Notice, Phase, Place, WorkerHost};
+use crate::connection::Connection;
+use crate::limits::SEND_RETRY;
+use crate::link::Flushed;
+use crate::signal;
+
+impl WorkerHost {
+    pub(super) fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send { message, handle } => self.say(&message, handle),
+            Action::Deliver { listener, connection, peer } => {
+                // Sole owner: nothing that a worker delivers is ever sent on.
+                let socket = self.handles.remove(connection).and_then(Arc::into_inner);
+                if let (Some(socket), Some(link)) = (socket, &self.link) {
+                    let after = link.queued();
+                    let (guard, returns) = (self.activity.begin(), self.returner.clone());
+                    let connection = Connection::new(listener, socket, peer, guard, returns);
+                    self.deliveries.push_back(Delivery { after, listener, connection });
+                }
+            }
+            Action::Close { connection } => drop(self.handles.remove(connection)),
+            Action::WatchIdle => {
+                self.phase = Phase::Leaving { idle: false };
+                self.activity.watch();
+            }
+            Action::CloseChannel => self.phase = Phase::Closing(None),
+            Action::Exit { code } => self.phase = Phase::Closing(Some(End::Exit { code })),
+            Action::Raise { signal } => self.phase = Phase::Closing(Some(End::Raise { signal })),
+        }
+    }
+
+    /// Turns the core's news into the application's.
+    pub(super) fn tell(&mut self, news: News) {
+        let notice = match news {
+            News::Listening { request, listener, address } => {
+                self.facts.stands(WorkerState::Listening);
+                if let Some(reply) = self.requests.remove(&request) {
+                    reply.send(Ok(Grant { listener, address }));
+                }
+                return;
+            }
+            News::ListenFailed { request, error } => {
+                if let Some(reply) = self.requests.remove(&request) {
+                    reply.send(Err(error));
+                }
+                return;
+            }
+            News::Available { listener } => Notice::Available(listener),
+            News::Closed { listener } => Notice::Closed(listener),
+            News::Draining => {
+                self.facts.stands(WorkerState::Draining);
+                self.facts.leaves(true);
+                Notice::Draining
+            }
+            News::Disconnect => {
+                self.facts.stands(WorkerState::Disconnected);
+                self.facts.disconnected();
+                Notice::Disconnect
+            }
+        };
+        self.events.push_back(notice);
+    }
+
+    /// Writes what there is to write, and comes to the end if that was the last.
+    pub(super) fn flush(&mut self, now: Option<Instant>) {
+        let flushed = self.link.as_mut().map_or(Flushed::All, |link| match link.wants_flush() {
+            true => link.flush(),
+            false => Flushed::All,
+        });
+        if flushed == Flushed::Refused {
+            self.retry = self.retry.or(now.map(|now| now + SEND_RETRY));
+        }
+        if self.outbox.take_wanted() {
+            self.events.push_back(Notice::Room);
+        }
+        if let (Phase::Closing(end), Flushed::All) = (self.phase, flushed) {
+            self.close_link();
+            self.end(end);
+        }
+    }
+
+    /// Hands out the connections that the primary has been told are taken.
+    pub(super) fn deliver(&mut self) {
+        let Some(link) = &self.link else { return self.deliveries.clear() };
+        while self.deliveries.front().is_some_and(|it| link.is_written(it.after)) {
+            let Some(Delivery { listener, connection, .. }) = self.deliveries.pop_front() else {
+                break;
+            };
+            self.events.push_back(Notice::Connection(listener, connection));
+        }
+    }
+
+    pub(super) fn close_link(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.ready.ignore(Place::Channel, link.as_fd());
+            drop(link);
+            self.events.push_back(Notice::Room);
+        }
+    }
+
+    fn say(&mut self, message: &ToPrimary, handle: Option<HandleToken>) {
+        let handle: Option<Arc<OwnedFd>> = handle.and_then(|token| self.handles.remove(token));
+        if let Some(link) = &mut self.link {
+            // What the core says always fits, but for a name of an address that is too long.
+            // That is told at once, since no answer will come.
+            if link.send_control(message, handle).is_err()
+                && let ToPrimary::Listen { request, .. } = message
+                && let Some(reply) = self.requests.remove(request)
+            {
+                reply.send(Err(cluster_core::ListenError::Os(cluster_core::OsError(
+                    nix::libc::ENAMETOOLONG,
+                ))));
+            }
+        }
+    }
+
+    fn end(&mut self, end: Option<End>) {
+        match end {
+            None => {}
+            Some(End::Exit { code }) => std::process::exit(code),
+            Some(End::Raise { signal }) => {
+                self.phase = Phase::Closing(None);
+                // A signal that this system does not have ends nothing, as kill(2) would not.
+                signal::raise(signal).unwrap_or_default();
+            }
+        }
+    }
+}

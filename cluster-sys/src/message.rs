@@ -1,0 +1,142 @@
+//! User messages: as they leave and as they arrive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use cluster_ipc::limits::WINDOW;
+use cluster_ipc::{Charge, Payload, PayloadError};
+use mio::Waker;
+use serde::de::DeserializeOwned;
+
+use crate::outbox::Permit;
+
+/// A message that was received. Clones share its bytes.
+#[derive(Clone, Debug)]
+pub struct Message {
+    payload: Arc<Payload>,
+}
+
+impl Message {
+    pub(crate) fn new(payload: Payload) -> Self {
+        Self { payload: Arc::new(payload) }
+    }
+
+    /// The value that was sent.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no such value.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        self.payload.decode()
+    }
+
+    /// The encoded value.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+}
+
+/// A message to be sent: an encoded value and the room reserved for it.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub(crate) payload: Payload,
+    pub(crate) permit: Permit,
+}
+
+impl Outgoing {
+    /// A message for the channel that `permit` is of.
+    pub fn new(payload: Payload, permit: Permit) -> Self {
+        Self { payload, permit }
+    }
+}
+
+/// To be dropped when the application takes a message: only then may the other side send as
+/// much again. A message with several readers has one receipt.
+#[derive(Debug)]
+pub struct Receipt {
+    taken: Sender<Charge>,
+    meter: Arc<Meter>,
+    charge: Option<Charge>,
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        let Some(charge) = self.charge.take() else { return };
+        let bytes = charge.bytes();
+        // A host that does not receive this is gone, and its channel with it.
+        self.taken.send(charge).unwrap_or_default();
+        self.meter.taken(bytes);
+    }
+}
+
+/// What the application has taken of one channel's messages and the decoder does not know yet.
+#[derive(Debug)]
+pub(crate) struct Consumption {
+    taken: Receiver<Charge>,
+    giver: Sender<Charge>,
+    meter: Arc<Meter>,
+}
+
+impl Consumption {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
+        let (giver, taken) = channel();
+        let meter = Meter {
+            waker,
+            unreported: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            partial: AtomicBool::new(false),
+        };
+        Self { taken, giver, meter: Arc::new(meter) }
+    }
+
+    pub(crate) fn receipt(&self, charge: Charge) -> Receipt {
+        self.meter.waiting.fetch_add(1, Ordering::SeqCst);
+        let (taken, meter) = (self.giver.clone(), Arc::clone(&self.meter));
+        Receipt { taken, meter, charge: Some(charge) }
+    }
+
+    /// Says whether a message is half received; to be followed by [`take`](Self::take).
+    pub(crate) fn set_partial(&self, partial: bool) {
+        self.meter.partial.store(partial, Ordering::SeqCst);
+    }
+
+    /// What was taken since the last call, if anything.
+    pub(crate) fn take(&self) -> Option<Charge> {
+        let mut sum = self.taken.try_recv().ok()?;
+        self.meter.unreported.store(0, Ordering::SeqCst);
+        while let Ok(charge) = self.taken.try_recv() {
+            sum += charge;
+        }
+        Some(sum)
+    }
+}
+
+/// Knows when the host must be woken for the other side's sake.
+#[derive(Debug)]
+struct Meter {
+    waker: Arc<Waker>,
+    /// Bytes of credit taken since the host looked.
+    unreported: AtomicU32,
+    /// Messages delivered and not taken.
+    waiting: AtomicU32,
+    /// The other side is in the middle of a message: it may need what the last message before
+    /// it holds, however little that is.
+    partial: AtomicBool,
+}
+
+impl Meter {
+    fn taken(&self, bytes: u32) {
+        let unreported = self.unreported.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
+        let last = self.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
+        if unreported >= WAKE_THRESHOLD || (last && self.partial.load(Ordering::SeqCst)) {
+            self.unreported.store(0, Ordering::SeqCst);
+            // A host that cannot be woken is gone.
+            self.waker.wake().unwrap_or_default();
+        }
+    }
+}
+
+/// When so many bytes of credit are taken, the host is woken to announce them. What is below is
+/// announced with other traffic, and never so much that the other side lacks half a window.
+const WAKE_THRESHOLD: u32 = WINDOW / 4;

@@ -1,0 +1,156 @@
+//! A cluster, as its primary has it in hand.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_sys::primary::Command;
+use cluster_sys::{Closed, Encoding, ForkError, Reply, WorkerId};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::answer::answer;
+use crate::driver::Order;
+use crate::events::{Events, Interest};
+use crate::worker::Worker;
+
+/// A running cluster. Clones are the same cluster; two clusters in one process do not know of
+/// each other.
+///
+/// When the last clone and the last [`Worker`] are dropped, all workers are asked to leave, and
+/// those that do are waited for in the background. If the runtime ends, so do the workers.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    orders: UnboundedSender<Order>,
+    room: Arc<Notify>,
+    encoding: Encoding,
+    kill_after: Option<Duration>,
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        orders: UnboundedSender<Order>,
+        room: Arc<Notify>,
+        encoding: Encoding,
+        kill_after: Option<Duration>,
+    ) -> Self {
+        Self { orders, room, encoding, kill_after }
+    }
+
+    /// Starts a worker, and tells when its program runs. (Node: `cluster.fork()`.)
+    ///
+    /// # Errors
+    ///
+    /// If the program cannot be executed, or the operating system has no more processes,
+    /// descriptors or memory. No worker is left behind, and `Event::Error` tells of it, too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it does not take the request back: the worker is started, and is among
+    /// [`workers`](Self::workers).
+    pub async fn fork(&self) -> Result<Worker, ForkError> {
+        self.fork_with_env([] as [(&str, &str); 0]).await
+    }
+
+    /// Starts a worker with these environment variables over those of the cluster's settings.
+    /// (Node: `cluster.fork(env)`.)
+    ///
+    /// # Errors
+    ///
+    /// As for [`fork`](Self::fork).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`fork`](Self::fork).
+    pub async fn fork_with_env(
+        &self,
+        env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
+    ) -> Result<Worker, ForkError> {
+        let env = env.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
+        let forked = self.ask(|reply| Command::Fork { env, reply }).await;
+        let parts = forked.map_err(|Closed| ForkError::Closed)??;
+        Ok(self.worker_of(parts))
+    }
+
+    /// The workers there are, in the order of their numbers. A worker is among them from the
+    /// fork until it has both disconnected and exited, and not any more when the last of these
+    /// two events is seen. (Node: `cluster.workers`.)
+    ///
+    /// # Errors
+    ///
+    /// If the cluster has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn workers(&self) -> Result<Vec<Worker>, Closed> {
+        let workers = self.ask(|reply| Command::Workers { reply }).await?;
+        Ok(workers.into_iter().map(|parts| self.worker_of(parts)).collect())
+    }
+
+    /// The worker with this number, if it is among [`workers`](Self::workers).
+    ///
+    /// # Errors
+    ///
+    /// If the cluster has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, Closed> {
+        Ok(self.workers().await?.into_iter().find(|worker| worker.id() == id))
+    }
+
+    /// News of all workers and of the cluster. The first call gets all there has been since the
+    /// start; others begin with what comes next.
+    ///
+    /// The stream ends when the cluster does. It holds no cluster alive.
+    pub fn events(&self) -> Events {
+        Events::subscribe(&self.orders, Interest::All)
+    }
+
+    /// Asks all workers to leave gracefully, and waits until each one that there is now has
+    /// disconnected and exited. (Node: `cluster.disconnect()`, which does not wait for all.)
+    ///
+    /// # Errors
+    ///
+    /// If the cluster has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it does not take the request back: the workers leave.
+    pub async fn disconnect(&self) -> Result<(), Closed> {
+        self.leave(self.kill_after).await
+    }
+
+    /// Like [`disconnect`](Self::disconnect), but kills the workers that have not ended within
+    /// `limit`.
+    ///
+    /// # Errors
+    ///
+    /// If the cluster has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`disconnect`](Self::disconnect).
+    pub async fn disconnect_within(&self, limit: Duration) -> Result<(), Closed> {
+        self.leave(Some(limit)).await
+    }
+
+    async fn leave(&self, kill_after: Option<Duration>) -> Result<(), Closed> {
+        self.ask(|reply| Command::DisconnectAll { kill_after, reply }).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Closed> {
+        let (reply, answer) = answer();
+        self.orders.send(Order::Host(command(reply))).map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    fn worker_of(&self, parts: cluster_sys::WorkerParts) -> Worker {
+        Worker::new(parts, self.orders.clone(), self.room.clone(), self.encoding, self.kill_after)
+    }
+}

@@ -1,0 +1,164 @@
+//! The drivers: each awaits, on behalf of a host, whatever comes first of an order of the
+//! application, readiness, and a deadline.
+
+use std::future::pending;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cluster_sys::primary::{Command, Notice};
+use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost, worker};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time;
+
+use crate::accept::Desk;
+use crate::events::{Board, Subscriber};
+use crate::this_worker::ThisWorker;
+
+/// What a primary's application wants.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Host(Command),
+    Subscribe(Subscriber),
+}
+
+/// What a worker's application wants.
+#[derive(Debug)]
+pub(crate) enum WorkerOrder {
+    Host(worker::Command),
+    Accept(crate::accept::Wish),
+}
+
+/// Starts a primary's driver on this runtime. The notification is for whoever waits for room
+/// in a worker's outbox.
+pub(crate) fn start_primary(
+    host: PrimaryHost,
+) -> io::Result<(UnboundedSender<Order>, Arc<Notify>)> {
+    let ready = watch(host.poll_fd())?;
+    let (orders, wanted) = unbounded_channel();
+    let room = Arc::new(Notify::new());
+    tokio::spawn(drive_primary(host, ready, wanted, room.clone()));
+    Ok((orders, room))
+}
+
+/// Starts a worker's driver on this runtime.
+pub(crate) fn start_worker(host: WorkerHost) -> io::Result<ThisWorker> {
+    let ready = watch(host.poll_fd())?;
+    let (orders, wanted) = unbounded_channel();
+    let (this_worker, desk) = ThisWorker::new(&host, orders);
+    tokio::spawn(drive_worker(host, ready, wanted, desk));
+    Ok(this_worker)
+}
+
+async fn drive_primary(
+    mut host: PrimaryHost,
+    ready: AsyncFd<OwnedFd>,
+    mut orders: UnboundedReceiver<Order>,
+    room: Arc<Notify>,
+) {
+    let mut board = Board::new();
+    let mut batch = Vec::new();
+    let mut wanted = true;
+    while wanted || host.has_workers() {
+        publish(&mut host, &mut board, &room);
+        tokio::select! {
+            count = orders.recv_many(&mut batch, ORDERS_PER_TURN), if wanted => {
+                wanted = count > 0;
+                if !wanted {
+                    host.handle_command(now(), farewell());
+                }
+                for order in batch.drain(..) {
+                    match order {
+                        Order::Host(command) => host.handle_command(now(), command),
+                        Order::Subscribe(subscriber) => {
+                            publish(&mut host, &mut board, &room);
+                            board.subscribe(subscriber);
+                        }
+                    }
+                }
+            }
+            Ok(mut readiness) = ready.readable() => {
+                if host.handle_ready(now()) == Progress::Drained {
+                    readiness.clear_ready();
+                }
+            }
+            () = until(host.poll_timeout()) => host.handle_timeout(now()),
+        }
+    }
+    publish(&mut host, &mut board, &room);
+}
+
+fn publish(host: &mut PrimaryHost, board: &mut Board, room: &Notify) {
+    while let Some(notice) = host.poll_event() {
+        match notice {
+            Notice::Event(event, receipt) => board.publish(event, receipt),
+            Notice::Room(_) => room.notify_waiters(),
+            _ => {}
+        }
+    }
+}
+
+async fn drive_worker(
+    mut host: WorkerHost,
+    ready: AsyncFd<OwnedFd>,
+    mut orders: UnboundedReceiver<WorkerOrder>,
+    mut desk: Desk,
+) {
+    let mut batch = Vec::new();
+    let mut wanted = true;
+    loop {
+        while let Some(notice) = host.poll_event() {
+            desk.hear(now(), &mut host, notice);
+        }
+        tokio::select! {
+            count = orders.recv_many(&mut batch, ORDERS_PER_TURN), if wanted => {
+                wanted = count > 0;
+                for order in batch.drain(..) {
+                    match order {
+                        WorkerOrder::Host(command) => host.handle_command(now(), command),
+                        WorkerOrder::Accept(wish) => desk.wish(now(), &mut host, wish),
+                    }
+                }
+            }
+            Ok(mut readiness) = ready.readable() => {
+                if host.handle_ready(now()) == Progress::Drained {
+                    readiness.clear_ready();
+                }
+            }
+            () = until(host.poll_timeout()) => host.handle_timeout(now()),
+        }
+    }
+}
+
+/// When nobody can order anything any more, all workers are to leave.
+fn farewell() -> Command {
+    Command::DisconnectAll { kill_after: None, reply: Reply::ignore() }
+}
+
+/// The runtime's clock, which tests can pause.
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+#[allow(
+    deprecated,
+    reason = "its successor is an unsafe function for the sake of descriptors that may be closed \
+              by others; an OwnedFd cannot, and this crate forbids unsafe code"
+)]
+fn watch(poll_fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(poll_fd.try_clone_to_owned()?, Interest::READABLE)
+}
+
+/// How many orders are taken in one turn.
+const ORDERS_PER_TURN: usize = 256;

@@ -1,0 +1,163 @@
+//! Streams of events, and the board that fills them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cluster_sys::{Event, Receipt, WorkerFacts};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::driver::Order;
+
+/// A stream of events. Each stream gets each event that it is about.
+///
+/// A message counts as taken when every stream that it went to has given it out; until then it
+/// holds up the worker's further messages. A stream that is no longer read should be dropped.
+#[derive(Debug)]
+pub struct Events {
+    queue: UnboundedReceiver<Entry>,
+}
+
+impl Events {
+    pub(crate) fn subscribe(orders: &UnboundedSender<Order>, interest: Interest) -> Self {
+        let (sender, queue) = unbounded_channel();
+        // A cluster that has ended has no more events: the stream ends at once.
+        drop(orders.send(Order::Subscribe(Subscriber { interest, queue: sender })));
+        Self { queue }
+    }
+
+    /// The next event; `None` when there will be no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.queue.recv().await.map(|Entry { event, .. }| event)
+    }
+}
+
+/// Which events a stream is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Interest {
+    All,
+    In(Arc<WorkerFacts>),
+}
+
+/// A stream's other end.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    interest: Interest,
+    queue: UnboundedSender<Entry>,
+}
+
+/// An event on its way to the application. The receipt goes when the last reader has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    event: Event,
+    _receipt: Option<Arc<Receipt>>,
+}
+
+/// Hands events to the streams, and keeps them until there is a first one.
+#[derive(Debug)]
+pub(crate) struct Board {
+    subscribers: Vec<Subscriber>,
+    /// What no stream about all workers has had yet; `None` once there was one.
+    backlog: Option<VecDeque<Entry>>,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self { subscribers: Vec::new(), backlog: Some(VecDeque::new()) }
+    }
+
+    pub(crate) fn subscribe(&mut self, subscriber: Subscriber) {
+        match &subscriber.interest {
+            Interest::All => {
+                for entry in self.backlog.take().into_iter().flatten() {
+                    subscriber.give(&entry);
+                }
+            }
+            Interest::In(_) => {
+                let backlog = self.backlog.iter_mut();
+                for entry in backlog.flat_map(|backlog| backlog.extract(&subscriber)) {
+                    subscriber.give(&entry);
+                }
+            }
+        }
+        if !subscriber.is_over() {
+            self.subscribers.push(subscriber);
+        }
+    }
+
+    pub(crate) fn publish(&mut self, event: Event, receipt: Option<Receipt>) {
+        let entry = Entry { event, _receipt: receipt.map(Arc::new) };
+        self.subscribers.retain(|subscriber| !subscriber.queue.is_closed());
+        let mut had = false;
+        for subscriber in self.subscribers.iter().filter(|it| it.wants(&entry.event)) {
+            subscriber.give(&entry);
+            had = true;
+        }
+        // The streams about a worker of which nothing more will be heard end.
+        self.subscribers.retain(|subscriber| !subscriber.is_over());
+        let is_message = matches!(entry.event, Event::Message { .. });
+        if let Some(backlog) = &mut self.backlog
+            && !(is_message && had)
+        {
+            backlog.push_back(entry);
+            backlog.trim();
+        }
+    }
+}
+
+impl Subscriber {
+    fn wants(&self, event: &Event) -> bool {
+        match &self.interest {
+            Interest::All => true,
+            Interest::In(facts) => event.worker() == Some(facts.id()),
+        }
+    }
+
+    /// Whether there is nothing more to give. A worker's facts are never ahead of what is
+    /// published but for what is being published.
+    fn is_over(&self) -> bool {
+        match &self.interest {
+            Interest::All => false,
+            Interest::In(facts) => facts.is_dead() && !facts.is_connected(),
+        }
+    }
+
+    fn give(&self, entry: &Entry) {
+        // Its reader may just have gone.
+        drop(self.queue.send(entry.clone()));
+    }
+}
+
+/// What a backlog can do.
+trait Backlog {
+    /// What concerns a stream about one worker. Messages leave the backlog: they have a reader.
+    fn extract(&mut self, subscriber: &Subscriber) -> Vec<Entry>;
+
+    /// Forgets the oldest events beyond the limit. Messages are bounded by their credit.
+    fn trim(&mut self);
+}
+
+impl Backlog for VecDeque<Entry> {
+    fn extract(&mut self, subscriber: &Subscriber) -> Vec<Entry> {
+        let wanted = self.iter().filter(|entry| subscriber.wants(&entry.event)).cloned().collect();
+        self.retain(|Entry { event, .. }| {
+            !(matches!(event, Event::Message { .. }) && subscriber.wants(event))
+        });
+        wanted
+    }
+
+    fn trim(&mut self) {
+        if self.len() > BACKLOG_MAX
+            && let Some(oldest) =
+                self.iter().position(|entry| !matches!(entry.event, Event::Message { .. }))
+        {
+            self.remove(oldest);
+        }
+    }
+}
+
+/// How many events are kept for a program that has not yet asked for any.
+const BACKLOG_MAX: usize = 4096;

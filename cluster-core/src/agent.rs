@@ -216,7 +216,7 @@ impl Agent {
         }
         match result {
             Ok(Grant { listener, address }) => {
-                self.listeners.insert(listener, Listener::new(address.clone()));
+                self.listeners.entry(listener).or_insert_with(|| Listener::new(address.clone()));
                 self.send(ToPrimary::Listening { listener });
                 self.tell(Event::Listening { request, listener, address });
             }

@@ -43,6 +43,13 @@ impl Activity {
     }
 }
 
+impl Guard {
+    /// Whether the host waits for the end: the worker is leaving.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.inner.watched.load(Ordering::SeqCst)
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let last = self.inner.count.fetch_sub(1, Ordering::SeqCst) == 1;

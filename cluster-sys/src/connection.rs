@@ -33,12 +33,36 @@ impl Connection {
     }
 
     /// Hands the socket to the application: non-blocking, with the address of its other end if
-    /// it has one, and with a guard that says how long it is under way.
-    pub fn accept(mut self) -> (OwnedFd, Option<SocketAddr>, Guard) {
-        let Some(Returned { socket, peer, guard, .. }) = self.parts.take() else {
+    /// it has one, and with the claim to it.
+    pub fn accept(mut self) -> (OwnedFd, Option<SocketAddr>, Claim) {
+        let Some(Returned { listener, socket, peer, guard }) = self.parts.take() else {
             unreachable!("the parts are there until the connection is accepted or dropped")
         };
-        (socket, peer, guard)
+        (socket, peer, Claim { listener, peer, guard, returns: self.returns.clone() })
+    }
+}
+
+/// What a worker holds beside the socket of a connection that it has accepted: as long as it
+/// lives, the connection counts as under way.
+#[derive(Debug)]
+pub struct Claim {
+    listener: ListenerId,
+    peer: Option<SocketAddr>,
+    guard: Guard,
+    returns: Returner,
+}
+
+impl Claim {
+    /// Whether this worker is leaving, so that what it has not begun is better given back.
+    pub fn is_leaving(&self) -> bool {
+        self.guard.is_watched()
+    }
+
+    /// Gives the connection to another worker. That is possible as long as nothing was read from
+    /// the socket, nothing was written, and neither direction was shut down.
+    pub fn give_back(self, socket: OwnedFd) {
+        let Self { listener, peer, guard, returns } = self;
+        returns.give_back(Returned { listener, socket, peer, guard });
     }
 }
 

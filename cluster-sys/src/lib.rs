@@ -98,7 +98,7 @@ pub use cluster_core::{
 pub use cluster_ipc::{EncodeError, Encoding, Payload, PayloadError};
 
 pub use activity::{Activity, Guard};
-pub use connection::Connection;
+pub use connection::{Claim, Connection};
 pub use error::{Closed, ForkError, SendError, TrySendError, listen_error};
 pub use event::{ClusterError, Event};
 pub use facts::WorkerFacts;

@@ -101,5 +101,5 @@ pub use events::Events;
 pub use listener::{ListenerClosed, TcpListener, UnixListener};
 pub use role::{Role, RoleError, is_primary, is_worker, role};
 pub use this_worker::ThisWorker;
-pub use tracked::{Busy, Tracked};
+pub use tracked::{Busy, Stream, Tracked};
 pub use worker::Worker;

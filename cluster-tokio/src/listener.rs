@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cluster_sys::{Address, Connection, Grant};
+use cluster_sys::{Address, Claim, Connection, Grant};
 use tokio::net::{self, TcpStream, ToSocketAddrs, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::accept::Wish;
 use crate::driver::WorkerOrder;
 use crate::role::this_worker;
-use crate::tracked::{Busy, Tracked};
+use crate::tracked::Tracked;
 
 /// A TCP listener: in a worker, one that the workers of its cluster share; elsewhere, this
 /// process's own.
@@ -58,7 +58,7 @@ impl TcpListener {
     ///
     /// No connection is lost.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, _busy, peer) = self.next().await?;
+        let (stream, _claim, peer) = self.next().await?;
         Ok((stream, peer))
     }
 
@@ -72,8 +72,8 @@ impl TcpListener {
     ///
     /// No connection is lost.
     pub async fn accept_tracked(&self) -> io::Result<(Tracked<TcpStream>, SocketAddr)> {
-        let (stream, busy, peer) = self.next().await?;
-        Ok((Tracked::new(stream, busy), peer))
+        let (stream, claim, peer) = self.next().await?;
+        Ok((Tracked::new(stream, claim), peer))
     }
 
     /// Where it listens, with the real port if port 0 was asked for.
@@ -93,17 +93,17 @@ impl TcpListener {
         Self { source: Source::Shared(shared) }
     }
 
-    async fn next(&self) -> io::Result<(TcpStream, Option<Busy>, SocketAddr)> {
+    async fn next(&self) -> io::Result<(TcpStream, Option<Claim>, SocketAddr)> {
         match &self.source {
             Source::Own(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 Ok((stream, None, peer))
             }
             Source::Shared(shared) => {
-                let (socket, peer, busy) = shared.next().await?;
+                let (socket, peer, claim) = shared.next().await?;
                 let stream = TcpStream::from_std(socket.into())?;
                 let peer = peer.map_or_else(|| stream.peer_addr(), Ok)?;
-                Ok((stream, Some(busy), peer))
+                Ok((stream, Some(claim), peer))
             }
         }
     }
@@ -162,8 +162,8 @@ impl UnixListener {
     ///
     /// No connection is lost.
     pub async fn accept_tracked(&self) -> io::Result<Tracked<UnixStream>> {
-        let (stream, busy) = self.next().await?;
-        Ok(Tracked::new(stream, busy))
+        let (stream, claim) = self.next().await?;
+        Ok(Tracked::new(stream, claim))
     }
 
     /// Where it listens.
@@ -184,12 +184,12 @@ impl UnixListener {
         Self { source: Source::Shared(shared) }
     }
 
-    async fn next(&self) -> io::Result<(UnixStream, Option<Busy>)> {
+    async fn next(&self) -> io::Result<(UnixStream, Option<Claim>)> {
         match &self.source {
             Source::Own(listener) => Ok((listener.accept().await?.0, None)),
             Source::Shared(shared) => {
-                let (socket, _, busy) = shared.next().await?;
-                Ok((UnixStream::from_std(socket.into())?, Some(busy)))
+                let (socket, _, claim) = shared.next().await?;
+                Ok((UnixStream::from_std(socket.into())?, Some(claim)))
             }
         }
     }
@@ -227,14 +227,13 @@ impl Shared {
         Self { address: grant.address.clone(), grant, orders }
     }
 
-    async fn next(&self) -> io::Result<(OwnedFd, Option<SocketAddr>, Busy)> {
+    async fn next(&self) -> io::Result<(OwnedFd, Option<SocketAddr>, Claim)> {
         let closed = || io::Error::new(io::ErrorKind::NotConnected, ListenerClosed);
         let (waiter, connection) = oneshot::channel();
         let wish = WorkerOrder::Accept(Wish::Accept(self.grant.listener, waiter));
         self.orders.send(wish).map_err(|_| closed())?;
         let connection: Connection = connection.await.map_err(|_| closed())?;
-        let (socket, peer, guard) = connection.accept();
-        Ok((socket, peer, Busy::new(guard)))
+        Ok(connection.accept())
     }
 }
 

@@ -1,22 +1,21 @@
 //! Connections on their way: who gets them, and what becomes of them.
 
-use std::time::Duration;
-
 use cluster_core::primary::Input;
 use cluster_core::{HandoffId, ListenerId, ToPrimary, WorkerId};
 use insta::assert_snapshot;
 
+use crate::world::process::Stage;
 use crate::world::{Turn, World, tcp};
 
 /// A traced world with workers that share port 80, and nothing said yet.
-fn sharing(workers: usize) -> (World, Vec<WorkerId>) {
+pub(crate) fn sharing(workers: usize) -> (World, Vec<WorkerId>) {
     let mut world = World::traced();
     let workers = (0..workers).map(|_| world.fork_listening(&[tcp(80)])).collect();
     world.partial_transcript();
     (world, workers)
 }
 
-fn connect(world: &mut World, clients: usize) {
+pub(crate) fn connect(world: &mut World, clients: usize) {
     for _ in 0..clients {
         world.connect(&tcp(80)).expect("somebody listens");
     }
@@ -104,7 +103,7 @@ fn all_refuse_does_not_spin() {
 #[test]
 fn refused_holds_up_nobody() {
     let (mut world, workers) = sharing(2);
-    world.process(workers[1]).stage = crate::world::process::Stage::Blocked;
+    world.process(workers[1]).stage = Stage::Blocked;
     world.process(workers[0]).application.appetite = 0;
     connect(&mut world, 16);
     world.drive();
@@ -114,7 +113,7 @@ fn refused_holds_up_nobody() {
     connect(&mut world, 2);
     world.drive();
     assert_eq!(world.primary.connections(), 9, "the window of the blocked one, and one more");
-    world.process(workers[1]).stage = crate::world::process::Stage::Running;
+    world.process(workers[1]).stage = Stage::Running;
     world.drive();
     assert_eq!(world.primary.connections(), 0);
     assert!(world.kernel.connections.iter().all(|it| it.served));
@@ -140,6 +139,23 @@ fn refused_and_then_the_last_hope_goes() {
     primary  * exit 2 code=- signal=SIGKILL exited_after_disconnect=false
     and nothing else
     ");
+}
+
+/// It waits for the only one that has not refused it, and that has no room, and leaves.
+#[test]
+fn refused_and_then_the_last_hope_leaves() {
+    let (mut world, workers) = sharing(2);
+    world.process(workers[1]).stage = Stage::Blocked;
+    world.process(workers[0]).application.appetite = 0;
+    connect(&mut world, 16);
+    world.drive();
+    world.process(workers[0]).application.blind = 1;
+    world.process(workers[0]).application.appetite = usize::MAX;
+    connect(&mut world, 1);
+    world.drive();
+    world.partial_transcript();
+    world.disconnect(workers[1], None);
+    assert_snapshot!(world.transcript(), @"");
 }
 
 #[test]
@@ -321,111 +337,9 @@ fn a_leaving_worker_refuses_what_it_has_not_taken() {
 }
 
 #[test]
-fn given_back_goes_to_another() {
-    let (mut world, workers) = sharing(2);
-    world.process(workers[0]).application.returns = 1;
-    connect(&mut world, 1);
-    world.drive_while(|turn| !matches!(turn, Turn::ReadUp(_)));
-    // It drops its listener, and what was delivered to it.
-    let listener = world.process(workers[0]).application.listeners[0];
-    world.close_listener(workers[0], listener);
-    world.drive();
-    assert_snapshot!(world.transcript(), @"
-    >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
-    worker 1 say: returned l1, with a
-    >        worker 1 closes l1
-    worker 1 say: close l1
-    primary  close a: taken
-    primary  say to 2: connection l1 h2, with a
-    worker 2 * available l1
-    worker 2 say: taken h2
-    worker 2 deliver a from l1
-    primary  close a: taken
-    >        worker 2 serves a
-    and nothing else
-    ");
-}
-
-#[test]
-fn given_back_when_nobody_is_left() {
-    let (mut world, workers) = sharing(1);
-    world.process(workers[0]).application.returns = 1;
-    connect(&mut world, 1);
-    world.drive_while(|turn| !matches!(turn, Turn::ReadUp(_)));
-    world.disconnect(workers[0], None);
-    world.drive();
-    assert_snapshot!(world.transcript(), @"
-    >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
-    worker 1 say: returned l1, with a
-    >        disconnect 1
-    primary  * draining 1
-    primary  say to 1: disconnect
-    primary  close l1
-    worker 1 * draining
-    worker 1 say: close l1
-    worker 1 * closed l1
-    worker 1 watch for idleness
-    primary  close a: taken
-    primary  close a: noworker
-    worker 1 close the channel
-    worker 1 * disconnect
-    >        process 1 ends, code=0 signal=-
-    primary  * disconnect 1 exited_after_disconnect=true
-    primary  * exit 1 code=0 signal=- exited_after_disconnect=true
-    and nothing else
-    ");
-}
-
-/// A worker that has no channel any more has nobody to give back to.
-#[test]
-fn given_back_without_a_channel() {
-    let (mut world, workers) = sharing(1);
-    let deliver = |turn: Turn| !matches!(turn, Turn::Work(_));
-    connect(&mut world, 1);
-    world.drive_while(deliver);
-    world.process(workers[0]).application.returns = 1;
-    world.leave(workers[0]);
-    world.close_channel(workers[0]);
-    world.drive_while(deliver);
-    world.drive();
-    assert_snapshot!(world.transcript(), @"
-    >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
-    >        worker 1 disconnects
-    worker 1 say: leaving
-    worker 1 * draining
-    worker 1 say: close l1
-    worker 1 * closed l1
-    worker 1 watch for idleness
-    >        close the channel to 1
-    primary  close l1
-    primary  end the channel to 1
-    worker 1 * disconnect
-    worker 1 close a
-    primary  close a: taken
-    primary  * draining 1
-    >        process 1 ends, code=0 signal=-
-    primary  * disconnect 1 exited_after_disconnect=true
-    primary  * exit 1 code=0 signal=- exited_after_disconnect=true
-    and nothing else
-    ");
-}
-
-#[test]
 fn fair_with_blocked_worker() {
     let (mut world, workers) = sharing(3);
-    world.process(workers[1]).stage = crate::world::process::Stage::Blocked;
+    world.process(workers[1]).stage = Stage::Blocked;
     for _ in 0..20 {
         connect(&mut world, 1);
         world.drive();
@@ -455,106 +369,6 @@ fn stray_acknowledgements() {
     }
     assert_eq!(world.primary.connections(), 1);
     assert_snapshot!(world.transcript(), @"
-    and nothing else
-    ");
-}
-
-#[test]
-fn accept_rests_and_is_tried_again() {
-    let (mut world, _) = sharing(1);
-    world.kernel.exhausted = true;
-    connect(&mut world, 1);
-    world.drive();
-    world.pass(Duration::from_millis(50));
-    world.drive();
-    world.kernel.exhausted = false;
-    world.pass(Duration::from_millis(50));
-    world.drive();
-    // It is news again when it fails again.
-    world.kernel.exhausted = true;
-    connect(&mut world, 1);
-    world.drive();
-    assert_snapshot!(world.transcript(), @"
-    >        client a connects
-    primary  pause l1
-    primary  * accept failed 127.0.0.1:80 os error 24
-    >        50ms pass
-    primary  accept from l1
-    primary  pause l1
-    >        50ms pass
-    primary  accept from l1
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
-    primary  close a: taken
-    >        worker 1 serves a
-    >        client b connects
-    primary  pause l1
-    primary  * accept failed 127.0.0.1:80 os error 24
-    and nothing else
-    ");
-}
-
-/// A descriptor that is closed makes room for another.
-#[test]
-fn accept_is_tried_again_when_a_connection_ends() {
-    let (mut world, workers) = sharing(1);
-    connect(&mut world, 1);
-    world.drive_while(|turn| turn != Turn::Work(workers[0]));
-    world.kernel.exhausted = true;
-    connect(&mut world, 1);
-    world.drive_while(|turn| turn != Turn::Work(workers[0]));
-    world.kernel.exhausted = false;
-    world.drive();
-    assert_snapshot!(world.transcript(), @"
-    >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
-    >        client b connects
-    primary  pause l1
-    primary  * accept failed 127.0.0.1:80 os error 24
-    primary  close a: taken
-    primary  accept from l1
-    >        worker 1 serves a
-    primary  say to 1: connection l1 h2, with b
-    worker 1 * available l1
-    worker 1 say: taken h2
-    worker 1 deliver b from l1
-    primary  close b: taken
-    >        worker 1 serves b
-    and nothing else
-    ");
-}
-
-#[test]
-fn a_listener_that_rests_is_closed() {
-    let (mut world, workers) = sharing(1);
-    world.kernel.exhausted = true;
-    connect(&mut world, 1);
-    world.drive();
-    world.disconnect(workers[0], None);
-    world.drive();
-    assert_eq!(world.deadline, None);
-    assert_snapshot!(world.transcript(), @"
-    >        client a connects
-    primary  pause l1
-    primary  * accept failed 127.0.0.1:80 os error 24
-    >        disconnect 1
-    primary  * draining 1
-    primary  say to 1: disconnect
-    primary  close l1
-    worker 1 * draining
-    worker 1 say: close l1
-    worker 1 * closed l1
-    worker 1 watch for idleness
-    worker 1 close the channel
-    worker 1 * disconnect
-    >        process 1 ends, code=0 signal=-
-    primary  * disconnect 1 exited_after_disconnect=true
-    primary  * exit 1 code=0 signal=- exited_after_disconnect=true
     and nothing else
     ");
 }

@@ -6,9 +6,10 @@ use cluster_core::limits::{
     ACCEPT_RETRY, BACKLOG_DEFAULT, LISTENERS_PER_WORKER, WAITING_DEFAULT, WINDOW_DEFAULT,
     WINDOW_MAX, WORKERS_MAX,
 };
-use cluster_core::primary::{Action, TooManyWorkers};
+use cluster_core::primary::{Action, Input, TooManyWorkers};
 use cluster_core::{
-    Address, Config, ListenError, ListenSpec, Output, Primary, Reason, Schedule, UnixName, WorkerId,
+    Address, Config, ListenError, ListenSpec, ListenerId, Output, Pid, Primary, Reason, RequestId,
+    Schedule, ToPrimary, ToWorker, UnixName, WorkerId,
 };
 
 use crate::world::process::Stage;
@@ -42,27 +43,49 @@ fn workers_max() {
     assert_eq!(primary.workers().count(), WORKERS_MAX);
 }
 
+/// Requests that wait for their listener count, too; it is a limit for each worker, and one
+/// that closes makes room.
 #[test]
 fn listeners_per_worker() {
-    let mut world = World::new(Config::default());
-    let name = |number: usize| Address::Unix(UnixName(number.to_string().into_bytes()));
-    let first = world.fork_listening(&[]);
+    let mut primary = Primary::new(Config::default());
+    let [first, second] = [1, 2].map(|number| {
+        let worker = primary.fork().expect("room");
+        tell(&mut primary, Input::Spawned { worker, pid: Pid(number) });
+        worker
+    });
     for number in 0..LISTENERS_PER_WORKER {
-        world.listen(first, &name(number));
-        world.drive();
+        assert_eq!(ask(&mut primary, first, number), None);
     }
-    assert_eq!(world.process(first).application.listeners.len(), LISTENERS_PER_WORKER);
-    world.listen(first, &name(LISTENERS_PER_WORKER));
-    world.drive();
-    assert_eq!(world.process(first).application.failed, [ListenError::TooMany]);
-    // It is a limit for each worker, and one that closes makes room.
-    let second = world.fork_listening(&[name(LISTENERS_PER_WORKER)]);
-    assert_eq!(world.process(second).application.failed, []);
-    let listener = world.process(first).application.listeners[7];
-    world.close_listener(first, listener);
-    world.listen(first, &name(LISTENERS_PER_WORKER));
-    world.drive();
-    assert_eq!(world.process(first).application.listeners.len(), LISTENERS_PER_WORKER);
+    let one_more = ask(&mut primary, first, LISTENERS_PER_WORKER);
+    assert_eq!(one_more, Some(ListenError::TooMany));
+    assert_eq!(ask(&mut primary, second, LISTENERS_PER_WORKER), None);
+    let message = ToPrimary::Close { listener: ListenerId(7) };
+    tell(&mut primary, Input::Received { worker: first, message, handle: None });
+    assert_eq!(ask(&mut primary, first, LISTENERS_PER_WORKER), None);
+}
+
+/// A worker asks for a listener of its own; says why it is denied, if it is.
+fn ask(primary: &mut Primary, worker: WorkerId, number: usize) -> Option<ListenError> {
+    let name = UnixName(number.to_string().into_bytes());
+    let spec = ListenSpec::new(Address::Unix(name));
+    let message = ToPrimary::Listen { request: RequestId(1), spec };
+    tell(primary, Input::Received { worker, message, handle: None })
+}
+
+/// Tells the primary something; says why a listen is denied, if one is.
+fn tell(primary: &mut Primary, input: Input) -> Option<ListenError> {
+    primary.handle_input(epoch(), input);
+    let mut denied = None;
+    loop {
+        match primary.poll_output() {
+            Output::Action(Action::Send {
+                message: ToWorker::Listen { result: Err(error), .. },
+                ..
+            }) => denied = Some(error),
+            Output::Action(_) | Output::Event(_) => {}
+            Output::Wait(_) => return denied,
+        }
+    }
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The machines of `cluster-core`, led through their lives in a world that is all in memory.
 //!
-//! * [`lifecycles`], [`sharing`], [`handing`]: golden transcripts, each ends with "and nothing
-//!   else";
-//! * [`every_primary`], [`every_agent`]: the small space, exhausted;
+//! * [`lifecycles`], [`ends`], [`sharing`], [`handing`], [`accepting`]: golden transcripts, each
+//!   ends with "and nothing else";
+//! * [`every`]: the small space, exhausted;
 //! * [`random`]: the large one, by seed;
 //! * [`limits`]: each limit, reached.
 
 mod world;
 
+mod accepting;
+mod ends;
+mod every;
 mod handing;
 mod lifecycles;
 mod limits;

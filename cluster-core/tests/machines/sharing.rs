@@ -83,17 +83,16 @@ fn two_waiters_on_failing_bind() {
     worker 2 say: listen r1 127.0.0.1:80
     primary  bind l1 to 127.0.0.1:80, backlog 511
     primary  say to 1: deny r1: os error 98
-    worker 1 * listen failed r1: os error 98
-    primary  bind l2 to 127.0.0.1:80, backlog 511
     primary  say to 2: deny r1: os error 98
+    worker 1 * listen failed r1: os error 98
     worker 2 * listen failed r1: os error 98
     >        worker 2 listens on 127.0.0.1:80
     worker 2 say: listen r2 127.0.0.1:80
-    primary  bind l3 to 127.0.0.1:80, backlog 511
-    primary  say to 2: grant r2 l3 127.0.0.1:80
-    primary  accept from l3
-    worker 2 say: listening l3
-    worker 2 * listening r2 l3 127.0.0.1:80
+    primary  bind l2 to 127.0.0.1:80, backlog 511
+    primary  say to 2: grant r2 l2 127.0.0.1:80
+    primary  accept from l2
+    worker 2 say: listening l2
+    worker 2 * listening r2 l2 127.0.0.1:80
     primary  * listening 2 127.0.0.1:80
     and nothing else
     ");

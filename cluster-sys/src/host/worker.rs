@@ -275,6 +275,16 @@ impl WorkerHost {
     }
 }
 
+impl Drop for WorkerHost {
+    /// A program may end as soon as its server has. What the server gave back in its last moment
+    /// still goes to the primary, as far as the channel takes it without waiting.
+    fn drop(&mut self) {
+        self.deliveries.clear();
+        self.take_returns();
+        self.flush(None);
+    }
+}
+
 /// A connection that may be handed out when so many control frames are written.
 #[derive(Debug)]
 struct Delivery {

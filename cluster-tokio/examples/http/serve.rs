@@ -20,8 +20,8 @@ pub(crate) async fn as_worker(worker: ThisWorker, options: &Options) -> Result<(
         // There is no sense in trying again: the primary tells why, and ends.
         worker.send(&error.to_string()).await?;
         worker.disconnect();
-        worker.disconnected().await;
     }
+    worker.disconnected().await;
     Ok(())
 }
 

@@ -90,9 +90,8 @@ impl Storm {
             assert_eq!(process.application.requests.len(), 0, "every request is answered");
         }
         for (listener, socket) in &self.world.kernel.sockets {
-            let shares = |it: &Process| {
-                it.is_healthy() && it.application.listeners.contains(listener)
-            };
+            let shares =
+                |it: &Process| it.is_healthy() && it.application.listeners.contains(listener);
             assert!(self.world.processes.values().any(shares), "nobody shares {socket:?}");
         }
     }

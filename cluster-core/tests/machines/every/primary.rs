@@ -1,0 +1,440 @@
+//! Every short life of one worker, as the primary sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use cluster_core::primary::{Action, Event, Input, Primary};
+use cluster_core::{
+    Config, ExitStatus, HandleName, HandleToken, HandoffId, ListenSpec, ListenerId, OsError,
+    Output, Pid, RequestId, Schedule, Signal, ToPrimary, ToWorker, WorkerId,
+};
+
+use super::{Trial, every_sequence};
+use crate::world::{epoch, tcp};
+
+/// What can happen to a primary with one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Letter {
+    // Commands.
+    Disconnect,
+    DisconnectAll,
+    Kill,
+    EndChannel,
+    // The process and its channel.
+    Spawned,
+    SpawnFailed,
+    Exited,
+    ChannelClosed,
+    ChannelBroken,
+    // What the worker says.
+    Online,
+    Listen,
+    Listening,
+    Close,
+    Leaving,
+    Taken,
+    Refused,
+    TakenStray,
+    RefusedStray,
+    Returned,
+    Unexpected,
+    // Sockets and time.
+    Bound,
+    BindFailed,
+    Accepted,
+    AcceptFailed,
+    SecondPasses,
+}
+
+use Letter::*;
+
+const ALPHABET: [Letter; 25] = [
+    Disconnect,
+    DisconnectAll,
+    Kill,
+    EndChannel,
+    Spawned,
+    SpawnFailed,
+    Exited,
+    ChannelClosed,
+    ChannelBroken,
+    Online,
+    Listen,
+    Listening,
+    Close,
+    Leaving,
+    Taken,
+    Refused,
+    TakenStray,
+    RefusedStray,
+    Returned,
+    Unexpected,
+    Bound,
+    BindFailed,
+    Accepted,
+    AcceptFailed,
+    SecondPasses,
+];
+
+/// What the host promises rules most sequences out: `Spawn` is answered once and before all
+/// else about the worker, its end of the channel and its exit are reported once each and after
+/// all that it said, `Listen` is answered once, and what is accepted comes from a listener.
+/// Whether the exit or the end of the channel comes first is open.
+#[test]
+fn every_life_from_its_fork() {
+    every_sequence("from the fork", &ALPHABET, 6, || Life::begin(&[], Promises::Kept));
+}
+
+/// As before, in a worker that shares a listener and has not taken a connection yet.
+#[test]
+fn every_life_while_it_listens() {
+    let before = [Spawned, Online, Listen, Bound, Listening, Accepted];
+    every_sequence("listening", &ALPHABET, 6, || Life::begin(&before, Promises::Kept));
+}
+
+/// As before, with a second worker that shares the listener and never takes anything.
+#[test]
+fn every_life_beside_another() {
+    let before = [Spawned, Online, Listen, Bound];
+    every_sequence("beside another", &ALPHABET, 5, || {
+        let mut life = Life::begin(&before, Promises::Kept);
+        life.add_sibling();
+        life.apply(Accepted);
+        life
+    });
+}
+
+/// A host that promises nothing, and a worker that says anything at any time, cannot make the
+/// primary panic, lose a descriptor, or tell an end twice.
+#[test]
+fn every_broken_promise() {
+    every_sequence("broken promises", &ALPHABET, 4, || Life::begin(&[], Promises::Broken));
+    let before = [Spawned, Online, Listen, Bound, Listening, Accepted];
+    every_sequence("broken later", &ALPHABET, 4, || Life::begin(&before, Promises::Broken));
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promises {
+    Kept,
+    Broken,
+}
+
+/// One worker's life, and what is known of it.
+#[derive(Debug)]
+struct Life {
+    primary: Primary,
+    now: Instant,
+    worker: WorkerId,
+    promises: Promises,
+    facts: Facts,
+    told: Told,
+    tokens: u64,
+    held: BTreeSet<HandleName>,
+    in_flight: Vec<HandoffId>,
+    /// Listeners that were asked for, and whether they accept once they are bound.
+    binding: BTreeSet<ListenerId>,
+    bound: BTreeMap<ListenerId, bool>,
+    farewells: u32,
+}
+
+/// What was reported to the primary.
+#[derive(Debug, Default)]
+struct Facts {
+    spawned: bool,
+    failed: bool,
+    exited: bool,
+    closed: bool,
+    /// It was asked to leave or said so, while that was still possible.
+    left: bool,
+}
+
+/// What the primary told.
+#[derive(Debug, Default)]
+struct Told {
+    forked: bool,
+    failed: bool,
+    draining: bool,
+    online: bool,
+    disconnected: bool,
+    exited: bool,
+    ended: bool,
+}
+
+impl Life {
+    fn begin(before: &[Letter], promises: Promises) -> Self {
+        let config = Config::new(Schedule::RoundRobin, 2, 2).expect("sensible");
+        let mut primary = Primary::new(config);
+        let worker = primary.fork().expect("room");
+        let mut life = Self {
+            primary,
+            now: EPOCH.with(|epoch| *epoch),
+            worker,
+            promises,
+            facts: Facts::default(),
+            told: Told::default(),
+            tokens: 0,
+            held: BTreeSet::new(),
+            in_flight: Vec::new(),
+            binding: BTreeSet::new(),
+            bound: BTreeMap::new(),
+            farewells: 0,
+        };
+        life.drain();
+        for letter in before {
+            assert!(life.allows(*letter), "{letter:?}");
+            life.apply(*letter);
+        }
+        life
+    }
+
+    fn add_sibling(&mut self) {
+        let sibling = self.primary.fork().expect("room");
+        self.drain();
+        self.tell(Input::Spawned { worker: sibling, pid: Pid(2) });
+        let message = ToPrimary::Listen { request: RequestId(1), spec: ListenSpec::new(tcp(80)) };
+        self.tell(Input::Received { worker: sibling, message, handle: None });
+    }
+
+    /// Whether the host's promises let this happen now.
+    fn is_promised(&self, letter: Letter) -> bool {
+        let facts = &self.facts;
+        let speaks = facts.spawned && !facts.closed && !facts.exited;
+        match letter {
+            Spawned | SpawnFailed => !facts.spawned && !facts.failed,
+            Exited => facts.spawned && !facts.exited,
+            ChannelClosed | ChannelBroken => facts.spawned && !facts.closed,
+            Taken | Refused => speaks && !self.in_flight.is_empty(),
+            Online | Listen | Listening | Close | Leaving | TakenStray | RefusedStray
+            | Returned | Unexpected => speaks,
+            Bound | BindFailed => !self.binding.is_empty(),
+            Accepted | AcceptFailed => !self.bound.is_empty(),
+            Disconnect | DisconnectAll | Kill | EndChannel | SecondPasses => true,
+        }
+    }
+
+    fn command(&mut self, letter: Letter) {
+        let (worker, second) = (self.worker, Some(Duration::from_secs(1)));
+        let there = self.primary.workers().any(|it| it == worker);
+        let hears = !self.told.ended && !self.facts.closed && !self.facts.exited;
+        self.facts.left |= hears && matches!(letter, Disconnect | DisconnectAll);
+        let result = match letter {
+            Disconnect => self.primary.disconnect(self.now, worker, second),
+            Kill => self.primary.kill(worker, Signal::TERM),
+            EndChannel => self.primary.close_channel(worker),
+            _ => {
+                self.farewells += 1;
+                let id = self.primary.disconnect_all(self.now, None);
+                return assert_eq!(id.0, self.farewells, "each has a name of its own");
+            }
+        };
+        assert_eq!(result.is_ok(), there, "a command finds a worker there is");
+    }
+
+    fn says(&self, letter: Letter) -> ToPrimary {
+        let listener = self.bound.keys().next().copied().unwrap_or(ListenerId(1));
+        let handoff = match letter {
+            Taken | Refused => self.in_flight.first().copied().unwrap_or(HandoffId(1)),
+            _ => HandoffId(99),
+        };
+        match letter {
+            Online => ToPrimary::Online,
+            Listen => ToPrimary::Listen { request: RequestId(1), spec: ListenSpec::new(tcp(80)) },
+            Listening => ToPrimary::Listening { listener },
+            Close => ToPrimary::Close { listener },
+            Taken | TakenStray => ToPrimary::Taken { handoff },
+            Refused | RefusedStray => ToPrimary::Refused { handoff },
+            Returned => ToPrimary::Returned { listener, peer: None },
+            Leaving => ToPrimary::Leaving,
+            _ => ToPrimary::Close { listener: ListenerId(99) },
+        }
+    }
+
+    fn fact(&mut self, letter: Letter) -> Input {
+        let worker = self.worker;
+        let bound = self.bound.keys().next().copied().unwrap_or(ListenerId(1));
+        let binding = self.binding.pop_first().unwrap_or(ListenerId(1));
+        let error = OsError(1);
+        match letter {
+            Spawned => Input::Spawned { worker, pid: Pid(1) },
+            SpawnFailed => Input::SpawnFailed { worker, error },
+            Exited => Input::Exited { worker, status: ExitStatus::Code(0) },
+            ChannelClosed => Input::ChannelClosed { worker },
+            ChannelBroken => Input::ChannelBroken { worker },
+            Bound => {
+                self.bound.insert(binding, false);
+                Input::ListenDone { listener: binding, result: Ok(tcp(80)) }
+            }
+            BindFailed => Input::ListenDone { listener: binding, result: Err(error) },
+            Accepted => Input::Accepted { listener: bound, connection: self.token(), peer: None },
+            AcceptFailed => Input::AcceptFailed { listener: bound, error },
+            SecondPasses => Input::Timeout,
+            Returned | Unexpected => {
+                let handle = Some(self.token());
+                Input::Received { worker, message: self.says(letter), handle }
+            }
+            _ => Input::Received { worker, message: self.says(letter), handle: None },
+        }
+    }
+
+    fn token(&mut self) -> HandleToken {
+        self.tokens += 1;
+        self.held.insert(HandleName(self.tokens));
+        HandleToken::new(HandleName(self.tokens))
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.primary.handle_input(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.primary.poll_output() {
+                Output::Action(action) => self.check_action(action),
+                Output::Event(event) => self.check_event(&event),
+                Output::Wait(at) => {
+                    assert_eq!(self.primary.poll_output(), Output::Wait(at), "polled again");
+                    break;
+                }
+            }
+        }
+        assert_eq!(self.primary.connections(), self.held.len(), "what came in is held or out");
+        if self.promises == Promises::Kept && self.bound.is_empty() && self.binding.is_empty() {
+            assert_eq!(self.held.len(), self.in_flight.len(), "nothing waits for nobody");
+        }
+        assert_eq!(self.primary.workers().any(|it| it == self.worker), !self.is_over());
+        let flag = self.primary.exited_after_disconnect(self.worker);
+        assert!(self.is_over() || !self.told.draining || flag == Some(true), "who drains leaves");
+    }
+
+    fn is_over(&self) -> bool {
+        self.told.failed || self.told.disconnected && self.told.exited
+    }
+
+    fn check_action(&mut self, action: Action) {
+        let kept = self.promises == Promises::Kept;
+        match action {
+            Action::Spawn { worker } => {
+                assert!(worker != self.worker || !self.facts.spawned, "spawned once");
+            }
+            Action::Signal { worker, .. } => {
+                assert_eq!(worker, self.worker);
+                assert!(self.told.forked && !self.told.exited, "there is a process");
+            }
+            Action::Send { worker, message, handle } => {
+                assert!(handle.is_none_or(|name| self.held.contains(&name)), "still open");
+                if worker == self.worker {
+                    assert!(!self.told.ended && !self.is_over(), "said to one that hears");
+                    assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
+                    if let ToWorker::Connection { handoff, .. } = message {
+                        assert!(!self.told.draining, "not to one that leaves");
+                        self.in_flight.push(handoff);
+                    }
+                }
+            }
+            Action::EndChannel { .. } => {
+                assert!(!std::mem::replace(&mut self.told.ended, true), "ended once");
+            }
+            Action::Listen { listener, .. } => assert!(self.binding.insert(listener), "once"),
+            Action::ResumeAccept { listener } => {
+                let before = self.bound.insert(listener, true);
+                assert!(before == Some(false) || !kept, "bound, and not accepting");
+            }
+            Action::PauseAccept { listener } => {
+                let before = self.bound.insert(listener, false);
+                assert!(before == Some(true) || !kept, "accepting");
+            }
+            Action::CloseListener { listener } => {
+                assert!(self.bound.remove(&listener).is_some() || !kept, "bound");
+            }
+            Action::Close { connection, .. } => {
+                assert!(self.held.remove(&connection.name()), "held until now");
+            }
+        }
+    }
+
+    fn check_event(&mut self, event: &Event) {
+        let (kept, told) = (self.promises == Promises::Kept, &mut self.told);
+        let once = |before: &mut bool| assert!(!std::mem::replace(before, true), "told once");
+        match *event {
+            Event::Fork { worker, .. } if worker == self.worker => {
+                assert!(!told.draining && !told.disconnected || !kept, "the first event");
+                once(&mut told.forked);
+            }
+            Event::SpawnFailed { .. } => {
+                assert!(!told.forked && !told.draining, "the only event");
+                once(&mut told.failed);
+            }
+            Event::Online { .. } => once(&mut told.online),
+            Event::Draining { worker } if worker == self.worker => {
+                assert!(told.forked, "forked first");
+                assert!(!told.disconnected && !told.exited || !kept, "too late");
+                once(&mut told.draining);
+            }
+            Event::Disconnect { worker, exited_after_disconnect } if worker == self.worker => {
+                assert!(told.forked || !kept, "forked first");
+                assert!(exited_after_disconnect == self.facts.left || !kept, "who left");
+                once(&mut told.disconnected);
+            }
+            Event::Exit { worker, exited_after_disconnect, .. } => {
+                assert_eq!(worker, self.worker);
+                assert!(told.forked, "forked first");
+                assert!(exited_after_disconnect == self.facts.left || !kept, "who left");
+                once(&mut told.exited);
+            }
+            Event::Farewell { .. } => assert!(self.is_over(), "told when all are gone"),
+            Event::Fork { .. }
+            | Event::Draining { .. }
+            | Event::Disconnect { .. }
+            | Event::Listening { .. }
+            | Event::AcceptFailed { .. } => {}
+        }
+        if self.is_over() {
+            assert!(self.primary.state(self.worker).is_none(), "gone before the second is told");
+        }
+    }
+
+    /// What the letter makes known, before the primary hears it.
+    fn note(&mut self, letter: Letter) {
+        match letter {
+            Spawned => self.facts.spawned = true,
+            SpawnFailed => self.facts.failed = true,
+            Leaving => self.facts.left |= !self.facts.closed && !self.facts.exited,
+            Taken | Refused if !self.in_flight.is_empty() => drop(self.in_flight.remove(0)),
+            Exited => {
+                self.facts.exited = true;
+                self.in_flight.clear();
+            }
+            ChannelClosed | ChannelBroken => {
+                self.facts.closed = true;
+                self.in_flight.clear();
+            }
+            SecondPasses => self.now += Duration::from_secs(1),
+            _ => {}
+        }
+    }
+}
+
+impl Trial for Life {
+    type Letter = Letter;
+
+    fn allows(&self, letter: Letter) -> bool {
+        self.promises == Promises::Broken || self.is_promised(letter)
+    }
+
+    fn apply(&mut self, letter: Letter) {
+        if let Disconnect | DisconnectAll | Kill | EndChannel = letter {
+            self.command(letter);
+            self.drain();
+        } else {
+            let input = self.fact(letter);
+            self.note(letter);
+            self.tell(input);
+        }
+    }
+}
+
+thread_local! {
+    /// All lives of one test begin at the same moment, or no two states would be the same.
+    static EPOCH: Instant = epoch();
+}

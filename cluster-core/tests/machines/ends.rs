@@ -171,8 +171,8 @@ fn kill_after_runs_out() {
     world.process(worker).application.busy = true;
     world.partial_transcript();
     world.disconnect(worker, Some(Duration::from_secs(5)));
-    world.disconnect(worker, Some(Duration::from_secs(9)));
     world.disconnect(worker, Some(Duration::from_secs(2)));
+    world.disconnect(worker, Some(Duration::from_secs(9)));
     world.drive();
     world.pass(Duration::from_millis(1999));
     world.drive();
@@ -182,8 +182,8 @@ fn kill_after_runs_out() {
     >        disconnect 1, kill after 5s
     primary  * draining 1
     primary  say to 1: disconnect
-    >        disconnect 1, kill after 9s
     >        disconnect 1, kill after 2s
+    >        disconnect 1, kill after 9s
     worker 1 * draining
     worker 1 watch for idleness
     >        1.999s pass
@@ -194,6 +194,16 @@ fn kill_after_runs_out() {
     primary  * exit 1 code=- signal=SIGKILL exited_after_disconnect=true
     and nothing else
     ");
+}
+
+#[test]
+fn kill_after_is_forgotten_when_the_worker_has_ended() {
+    let mut world = World::traced();
+    let worker = world.fork_listening(&[]);
+    world.disconnect(worker, Some(Duration::from_secs(5)));
+    assert_eq!(world.deadline, Some(world.now + Duration::from_secs(5)));
+    world.drive();
+    assert_eq!(world.deadline, None);
 }
 
 #[test]

@@ -155,7 +155,14 @@ fn refused_and_then_the_last_hope_leaves() {
     world.drive();
     world.partial_transcript();
     world.disconnect(workers[1], None);
-    assert_snapshot!(world.transcript(), @"");
+    world.drive();
+    assert_snapshot!(world.transcript(), @"
+    >        disconnect 2
+    primary  * draining 2
+    primary  say to 2: disconnect
+    primary  close q: noworker
+    and nothing else
+    ");
 }
 
 #[test]

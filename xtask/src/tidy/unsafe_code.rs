@@ -5,12 +5,18 @@ use super::tree::{Tree, Violation};
 
 /// The only files that may hold unsafe code, and why.
 const LISTED: &[(&str, &str)] = &[
-    ("cluster-sys/src/adopt.rs", "a descriptor inherited by number becomes an owned one"),
-    ("cluster-sys/src/channel.rs", "sendmsg and recvmsg fill what nix would leak from"),
     ("cluster-sys/src/cmsg.rs", "control messages are parsed from raw bytes"),
-    ("cluster-sys/src/process.rs", "pidfd_open and waitid have no safe wrapper"),
-    ("cluster-sys/src/signal.rs", "dispositions and masks are set by system calls"),
-    ("cluster-sys/src/spawn.rs", "steps between fork and exec"),
+    ("cluster-sys/src/host/ready.rs", "mio's poll lends its descriptor as a number only"),
+    ("cluster-sys/src/invitation.rs", "a descriptor inherited by number becomes an owned one"),
+    ("cluster-sys/src/process.rs", "pidfd_send_signal and waitid on a pidfd have no safe wrapper"),
+    ("cluster-sys/src/signal.rs", "a process signals itself, whatever the signal"),
+    ("cluster-sys/src/socket.rs", "accept4 with the address has no safe wrapper"),
+    ("cluster-sys/src/spawn/child.rs", "steps between fork and exec"),
+    ("cluster-sys/src/spawn/plan.rs", "descriptors are lifted out of the way of a fork"),
+    ("cluster-sys/tests/channel.rs", "descriptors are made to order"),
+    ("cluster-sys/tests/process.rs", "what the system says is compared with"),
+    ("cluster-sys/tests/spawn.rs", "signals and descriptors are set up as badly as possible"),
+    ("cluster-sys/tests/support/mod.rs", "poll(2) is the barrier"),
 ];
 
 /// The crate that those files belong to. Every other one forbids unsafe code.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cluster_core::primary::{Action, Event, Input, Primary};
 use cluster_core::{
     Config, ExitStatus, HandleName, HandleToken, HandoffId, ListenSpec, ListenerId, OsError,
-    Output, Pid, RequestId, Schedule, Signal, ToPrimary, ToWorker, WorkerId,
+    Output, Pid, Reason, RequestId, Schedule, Signal, ToPrimary, ToWorker, WorkerId,
 };
 
 use super::{Trial, every_sequence};
@@ -299,9 +299,13 @@ impl Life {
             }
         }
         assert_eq!(self.primary.connections(), self.held.len(), "what came in is held or out");
-        if self.promises == Promises::Kept && self.bound.is_empty() && self.binding.is_empty() {
+        let alone = self.primary.workers().all(|it| it == self.worker);
+        let listens = !self.bound.is_empty() || !self.binding.is_empty();
+        if self.promises == Promises::Kept && alone && !listens {
             assert_eq!(self.held.len(), self.in_flight.len(), "nothing waits for nobody");
         }
+        let kills = self.primary.next_deadline().map(|(_, why)| why);
+        assert!(!self.told.exited || kills != Some(Reason::KillAfter(self.worker)), "too late");
         assert_eq!(self.primary.workers().any(|it| it == self.worker), !self.is_over());
         let flag = self.primary.exited_after_disconnect(self.worker);
         assert!(self.is_over() || !self.told.draining || flag == Some(true), "who drains leaves");

@@ -9,15 +9,6 @@ use cluster_sys::{Connection, ListenerId, Message, Receipt, WorkerHost};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, oneshot, watch};
 
-/// What an application wants of a listener.
-#[derive(Debug)]
-pub(crate) enum Wish {
-    /// The next connection.
-    Accept(ListenerId, oneshot::Sender<Connection>),
-    /// No more connections.
-    Close(ListenerId),
-}
-
 /// Where this worker stands, as its application may wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -58,18 +49,23 @@ impl Desk {
         Self { counters: HashMap::new(), inbox, stage, room }
     }
 
-    pub(crate) fn wish(&mut self, now: Instant, host: &mut WorkerHost, wish: Wish) {
-        match wish {
-            Wish::Accept(listener, waiter) => {
-                let counter = self.counters.entry(listener).or_default();
-                counter.waiters.push_back(waiter);
-                counter.serve(now, host, listener);
-            }
-            Wish::Close(listener) => {
-                self.counters.remove(&listener);
-                host.handle_command(now, Command::Close { listener });
-            }
-        }
+    /// Somebody waits for the next connection.
+    pub(crate) fn wait(
+        &mut self,
+        now: Instant,
+        host: &mut WorkerHost,
+        listener: ListenerId,
+        waiter: oneshot::Sender<Connection>,
+    ) {
+        let counter = self.counters.entry(listener).or_default();
+        counter.waiters.push_back(waiter);
+        counter.serve(now, host, listener);
+    }
+
+    /// The application has dropped its listener. What lay here for it goes back.
+    pub(crate) fn close(&mut self, now: Instant, host: &mut WorkerHost, listener: ListenerId) {
+        self.counters.remove(&listener);
+        host.handle_command(now, Command::Close { listener });
     }
 
     pub(crate) fn hear(&mut self, now: Instant, host: &mut WorkerHost, notice: Notice) {

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::answer::answer;
-use crate::driver::Order;
 use crate::events::{Events, Interest};
+use crate::order::Order;
 use crate::worker::Worker;
 
 /// A running cluster. Clones are the same cluster; two clusters in one process do not know of

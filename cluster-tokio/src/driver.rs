@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_sys::primary::{Command, Notice};
-use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost, worker};
+use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -16,22 +16,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time;
 
 use crate::accept::Desk;
-use crate::events::{Board, Subscriber};
+use crate::events::Board;
+use crate::order::{Order, WorkerOrder};
 use crate::this_worker::ThisWorker;
-
-/// What a primary's application wants.
-#[derive(Debug)]
-pub(crate) enum Order {
-    Host(Command),
-    Subscribe(Subscriber),
-}
-
-/// What a worker's application wants.
-#[derive(Debug)]
-pub(crate) enum WorkerOrder {
-    Host(worker::Command),
-    Accept(crate::accept::Wish),
-}
 
 /// Starts a primary's driver on this runtime. The notification is for whoever waits for room
 /// in a worker's outbox.
@@ -120,7 +107,10 @@ async fn drive_worker(
                 for order in batch.drain(..) {
                     match order {
                         WorkerOrder::Host(command) => host.handle_command(now(), command),
-                        WorkerOrder::Accept(wish) => desk.wish(now(), &mut host, wish),
+                        WorkerOrder::Accept(listener, waiter) => {
+                            desk.wait(now(), &mut host, listener, waiter);
+                        }
+                        WorkerOrder::Close(listener) => desk.close(now(), &mut host, listener),
                     }
                 }
             }

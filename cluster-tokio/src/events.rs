@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster_sys::{Event, Receipt, WorkerFacts};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::driver::Order;
+use crate::order::Order;
 
 /// A stream of events. Each stream gets each event that it is about.
 ///

@@ -77,6 +77,7 @@ mod cluster;
 mod driver;
 mod events;
 mod listener;
+mod order;
 mod role;
 mod send;
 mod this_worker;

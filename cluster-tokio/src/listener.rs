@@ -11,8 +11,7 @@ use tokio::net::{self, TcpStream, ToSocketAddrs, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::accept::Wish;
-use crate::driver::WorkerOrder;
+use crate::order::WorkerOrder;
 use crate::role::this_worker;
 use crate::tracked::Tracked;
 
@@ -230,7 +229,7 @@ impl Shared {
     async fn next(&self) -> io::Result<(OwnedFd, Option<SocketAddr>, Claim)> {
         let closed = || io::Error::new(io::ErrorKind::NotConnected, ListenerClosed);
         let (waiter, connection) = oneshot::channel();
-        let wish = WorkerOrder::Accept(Wish::Accept(self.grant.listener, waiter));
+        let wish = WorkerOrder::Accept(self.grant.listener, waiter);
         self.orders.send(wish).map_err(|_| closed())?;
         let connection: Connection = connection.await.map_err(|_| closed())?;
         Ok(connection.accept())
@@ -240,6 +239,6 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // A driver that is gone has closed everything.
-        drop(self.orders.send(WorkerOrder::Accept(Wish::Close(self.grant.listener))));
+        drop(self.orders.send(WorkerOrder::Close(self.grant.listener)));
     }
 }

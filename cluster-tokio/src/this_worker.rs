@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
 use crate::accept::{Desk, Stage};
-use crate::driver::WorkerOrder;
 use crate::listener::{Shared, TcpListener, UnixListener};
+use crate::order::WorkerOrder;
 use crate::send;
 use crate::tracked::Busy;
 

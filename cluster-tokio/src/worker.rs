@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::answer::answer;
-use crate::driver::Order;
 use crate::events::{Events, Interest};
+use crate::order::Order;
 use crate::send;
 
 /// A handle to a worker. Clones are the same worker. It stays good for questions when the

@@ -37,7 +37,6 @@ struct Counter {
     coming: usize,
     /// Connections whose waiter went away.
     spare: VecDeque<Connection>,
-    closed: bool,
 }
 
 impl Desk {
@@ -70,8 +69,10 @@ impl Desk {
 
     pub(crate) fn hear(&mut self, now: Instant, host: &mut WorkerHost, notice: Notice) {
         match notice {
-            Notice::Available(listener) => {
-                self.counters.entry(listener).or_default().serve(now, host, listener);
+            Notice::Available(listener) | Notice::Closed(listener) => {
+                if let Some(counter) = self.counters.get_mut(&listener) {
+                    counter.serve(now, host, listener);
+                }
             }
             Notice::Connection(listener, connection) => {
                 // Without a counter nobody wants it any more: dropped, it goes back.
@@ -80,11 +81,6 @@ impl Desk {
                     counter.spare.push_back(connection);
                     counter.serve(now, host, listener);
                 }
-            }
-            Notice::Closed(listener) => {
-                let counter = self.counters.entry(listener).or_default();
-                counter.closed = true;
-                counter.serve(now, host, listener);
             }
             // Whoever does not listen to messages gets none.
             Notice::Message(message, receipt) => drop(self.inbox.send((message, receipt))),
@@ -117,8 +113,8 @@ impl Counter {
         while self.coming < self.waiters.len() && host.take(now, listener) {
             self.coming += 1;
         }
-        if self.closed && self.coming == 0 {
-            // They learn that the listener is closed.
+        if self.coming == 0 && !host.shares(listener) {
+            // Nothing will come any more, which they learn by this.
             self.waiters.clear();
         }
     }

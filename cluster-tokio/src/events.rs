@@ -161,3 +161,58 @@ impl Backlog for VecDeque<Entry> {
 
 /// How many events are kept for a program that has not yet asked for any.
 const BACKLOG_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use cluster_sys::Pid;
+
+    use super::*;
+    use crate::WorkerId;
+
+    fn fork(worker: u32) -> Event {
+        let worker = WorkerId::new(worker).expect("not 0");
+        Event::Fork { worker, pid: Pid(1000 + worker.number()) }
+    }
+
+    fn subscribe(board: &mut Board) -> Events {
+        let (sender, queue) = unbounded_channel();
+        board.subscribe(Subscriber { interest: Interest::All, queue: sender });
+        Events { queue }
+    }
+
+    fn lines(events: &mut Events) -> Vec<String> {
+        std::iter::from_fn(|| events.queue.try_recv().ok())
+            .map(|entry| entry.event.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn the_first_stream_gets_what_there_was_and_the_second_does_not() {
+        let mut board = Board::new();
+        board.publish(fork(1), None);
+        let mut first = subscribe(&mut board);
+        let mut second = subscribe(&mut board);
+        board.publish(fork(2), None);
+        assert_eq!(lines(&mut first), ["fork 1 1001", "fork 2 1002"]);
+        assert_eq!(lines(&mut second), ["fork 2 1002"]);
+    }
+
+    #[test]
+    fn a_stream_that_was_dropped_holds_nothing() {
+        let mut board = Board::new();
+        drop(subscribe(&mut board));
+        board.publish(fork(1), None);
+        assert!(board.subscribers.is_empty());
+        assert_eq!(lines(&mut subscribe(&mut board)), [""; 0], "and nothing else");
+    }
+
+    #[test]
+    fn the_backlog_forgets_the_oldest_beyond_its_limit() {
+        let mut board = Board::new();
+        let limit = u32::try_from(BACKLOG_MAX).expect("small");
+        (1..=limit + 1).for_each(|worker| board.publish(fork(worker), None));
+        let kept = lines(&mut subscribe(&mut board));
+        assert_eq!(kept.len(), BACKLOG_MAX);
+        assert_eq!(kept[0], "fork 2 1002");
+    }
+}

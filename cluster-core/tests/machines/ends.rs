@@ -121,7 +121,7 @@ fn exit_before_end_of_channel() {
     // It is too late to leave, and there is nobody to ask.
     world.disconnect(worker, Some(Duration::from_secs(1)));
     world.disconnect_all(None);
-    world.process(worker).link.held = false;
+    world.release(worker);
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        process 1 ends, code=7 signal=-

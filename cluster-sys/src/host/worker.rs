@@ -192,6 +192,11 @@ impl WorkerHost {
         self.settle(Some(now));
     }
 
+    /// Whether connections may still come from a listener.
+    pub fn shares(&self, listener: ListenerId) -> bool {
+        self.core.address(listener).is_some()
+    }
+
     /// Takes the connection of a listener that has waited longest, if there is one; says
     /// whether [`Notice::Connection`] will follow.
     pub fn take(&mut self, now: Instant, listener: ListenerId) -> bool {

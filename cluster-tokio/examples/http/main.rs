@@ -15,7 +15,8 @@ use cluster_tokio::Role;
 
 use options::Options;
 
-#[tokio::main]
+// One thread a process: it is the workers that make use of the processors.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let options = Options::parse();
     let result = match cluster_tokio::role() {

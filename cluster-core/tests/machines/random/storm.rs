@@ -81,8 +81,9 @@ impl Storm {
             application.appetite = usize::MAX;
             (application.blind, application.returns) = (0, 0);
             application.busy = false;
-            process.link.held = false;
         }
+        let workers: Vec<_> = self.world.processes.keys().copied().collect();
+        workers.iter().for_each(|worker| self.world.release(*worker));
         self.come_to_rest();
         assert_eq!(self.world.primary.connections(), 0, "nothing hangs");
         self.balance();

@@ -133,9 +133,20 @@ impl World {
     }
 
     fn close_worker_end(&mut self, worker: WorkerId) {
+        self.process(worker).link.worker_end = End::Closed;
+        self.drop_unread(worker);
+    }
+
+    /// The grandchild that holds the worker's end, if there is one, ends.
+    pub(crate) fn release(&mut self, worker: WorkerId) {
+        self.process(worker).link.held = false;
+        self.drop_unread(worker);
+    }
+
+    /// What nobody can read any more is gone.
+    fn drop_unread(&mut self, worker: WorkerId) {
         let link = &mut self.process(worker).link;
-        link.worker_end = End::Closed;
-        if !link.held {
+        if link.worker_end == End::Closed && !link.held {
             link.down.clear();
             self.kernel.close_all(Holder::Down(worker));
         }

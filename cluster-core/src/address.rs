@@ -15,21 +15,28 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A unix stream socket.
     Unix(UnixName),
+    /// UDP over IPv4 or IPv6. Port 0 asks for any free port.
+    Udp(SocketAddr),
+    /// A descriptor of the primary with this number, such as one that its own parent opened for
+    /// it (socket activation). (Node: `listen({fd})`.)
+    Inherited(u32),
 }
 
 impl Address {
     /// Whether any free port will do.
     pub(crate) fn asks_for_any_port(&self) -> bool {
-        matches!(self, Self::Tcp(address) if address.port() == 0)
+        matches!(self, Self::Tcp(address) | Self::Udp(address) if address.port() == 0)
     }
 }
 
 impl fmt::Display for Address {
-    /// `IP:PORT`, `[IPV6]:PORT` or `unix:NAME`.
+    /// `IP:PORT`, `[IPV6]:PORT`, `unix:NAME`, `udp:IP:PORT` or `fd:NUMBER`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(name) => write!(f, "unix:{name}"),
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Inherited(number) => write!(f, "fd:{number}"),
         }
     }
 }

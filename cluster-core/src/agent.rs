@@ -196,8 +196,7 @@ impl Agent {
                 self.send(ToPrimary::Refused { handoff });
             }
             (ToWorker::Listen { request, result }, handle) => {
-                self.close_handle(handle);
-                self.listen_answered(request, result);
+                self.listen_answered(request, result, handle);
             }
             (ToWorker::Disconnect, handle) => {
                 self.close_handle(handle);
@@ -210,17 +209,28 @@ impl Agent {
         }
     }
 
-    fn listen_answered(&mut self, request: RequestId, result: Result<Grant, ListenError>) {
+    fn listen_answered(
+        &mut self,
+        request: RequestId,
+        result: Result<Grant, ListenError>,
+        handle: Option<HandleToken>,
+    ) {
         if !self.requests.remove(&request) {
-            return;
+            return self.close_handle(handle);
         }
         match result {
-            Ok(Grant { listener, address }) => {
+            Ok(Grant { listener, address, sharing: _, data }) => {
                 self.listeners.entry(listener).or_insert_with(|| Listener::new(address.clone()));
                 self.send(ToPrimary::Listening { listener });
-                self.tell(Event::Listening { request, listener, address });
+                if let Some(socket) = handle {
+                    self.act(Action::Adopt { listener, socket });
+                }
+                self.tell(Event::Listening { request, listener, address, data });
             }
-            Err(error) => self.fail(request, error),
+            Err(error) => {
+                self.close_handle(handle);
+                self.fail(request, error);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use crate::address::Address;
 use crate::id::{HandoffId, ListenerId, RequestId};
 use crate::listen::{ListenError, ListenSpec};
+use crate::schedule::Sharing;
 
 /// What a worker says to its primary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,8 @@ impl ToPrimary {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ToWorker {
-    /// Answers [`ToPrimary::Listen`].
+    /// Answers [`ToPrimary::Listen`]. With a listener that the kernel shares, its descriptor
+    /// rides along.
     Listen {
         /// The request answered.
         request: RequestId,
@@ -102,7 +104,8 @@ impl ToWorker {
     /// How many descriptors ride along.
     pub const fn handles(&self) -> usize {
         match self {
-            Self::Connection { .. } => 1,
+            Self::Connection { .. }
+            | Self::Listen { result: Ok(Grant { sharing: Sharing::Kernel, .. }), .. } => 1,
             Self::Listen { .. } | Self::Disconnect | Self::LeaveNoted => 0,
         }
     }
@@ -116,4 +119,8 @@ pub struct Grant {
     pub listener: ListenerId,
     /// Where it really listens (port 0 replaced by the port obtained).
     pub address: Address,
+    /// How it is shared.
+    pub sharing: Sharing,
+    /// What the workers that share it are to know; see [`ListenSpec::data`].
+    pub data: Vec<u8>,
 }

@@ -126,6 +126,7 @@ impl Ledger {
     }
 
     /// The workers that something is in flight to, as the entries say.
+    #[cfg(debug_assertions)]
     pub(crate) fn workers_in_flight(&self) -> impl Iterator<Item = WorkerId> {
         self.in_flight.values().map(|entry| entry.worker)
     }

@@ -14,12 +14,33 @@ pub struct ListenSpec {
     pub address: Address,
     /// How many connections may wait in the kernel, as in listen(2).
     pub backlog: u32,
+    /// An IPv6 address takes no IPv4 connections (Node: `ipv6Only`).
+    pub ipv6_only: bool,
+    /// A UDP address may be bound although another socket has it (Node: `reuseAddr`).
+    pub reuse_address: bool,
+    /// Everybody may connect to a unix socket for reading (Node: `readableAll`).
+    pub readable_all: bool,
+    /// Everybody may connect to a unix socket for writing (Node: `writableAll`).
+    pub writable_all: bool,
+    /// Something that all workers that share the listener are to know, such as keys of session
+    /// tickets: the first that is not empty wins, and comes with every [`Grant`].
+    ///
+    /// [`Grant`]: crate::Grant
+    pub data: Vec<u8>,
 }
 
 impl ListenSpec {
     /// Listens on `address` with Node's default backlog of 511.
     pub const fn new(address: Address) -> Self {
-        Self { address, backlog: BACKLOG_DEFAULT }
+        Self {
+            address,
+            backlog: BACKLOG_DEFAULT,
+            ipv6_only: false,
+            reuse_address: false,
+            readable_all: false,
+            writable_all: false,
+            data: Vec::new(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::address::Address;
 use crate::id::{ListenerId, RequestId, WorkerId};
-use crate::schedule::Rotation;
+use crate::schedule::{Rotation, Sharing};
 
 /// All listeners of a primary.
 ///
@@ -66,6 +66,7 @@ impl Listeners {
             requested,
             ordinal,
             place: Place::Binding { waiters: Vec::new() },
+            data: Vec::new(),
             rotation: Rotation::default(),
             gate: Gate::Shut,
             complained: false,
@@ -102,6 +103,8 @@ pub(crate) struct Listener {
     requested: Address,
     ordinal: u32,
     pub(crate) place: Place,
+    /// What the workers that share it are to know.
+    pub(crate) data: Vec<u8>,
     /// The workers that share it.
     pub(crate) rotation: Rotation,
     pub(crate) gate: Gate,
@@ -115,7 +118,7 @@ pub(crate) enum Place {
     /// Not yet; these requests wait for it.
     Binding { waiters: Vec<(WorkerId, RequestId)> },
     /// Yes, here.
-    Open { address: Address },
+    Open { address: Address, sharing: Sharing },
 }
 
 /// Whether connections are accepted.
@@ -133,8 +136,13 @@ impl Listener {
     pub(crate) const fn address(&self) -> Option<&Address> {
         match &self.place {
             Place::Binding { .. } => None,
-            Place::Open { address } => Some(address),
+            Place::Open { address, .. } => Some(address),
         }
+    }
+
+    /// The primary accepts its connections.
+    pub(crate) const fn is_handed_over(&self) -> bool {
+        matches!(self.place, Place::Open { sharing: Sharing::HandedOver, .. })
     }
 
     /// It is bound, and nobody shares it. One that is not bound yet may still be wanted.

@@ -178,6 +178,9 @@ impl Primary {
             Input::ChannelBroken { worker } => self.channel_broken(worker),
             Input::Exited { worker, status } => self.exited(worker, status),
             Input::ListenDone { listener, result } => self.listen_done(listener, result),
+            Input::LendFailed { worker, request, listener, error } => {
+                self.lend_failed(worker, request, listener, error);
+            }
             Input::Accepted { listener, connection, peer } => {
                 self.tokens_in += 1;
                 self.accepted(listener, connection, peer);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::address::Address;
 use crate::id::WorkerId;
 
 /// A rule by which the primary chooses a worker for a connection.
@@ -13,6 +14,33 @@ pub enum Schedule {
     /// next. (Node: `cluster.SCHED_RR`, where a worker has at most one untaken connection.)
     #[default]
     RoundRobin,
+    /// The primary does not choose: workers accept from the listening socket themselves, and
+    /// the kernel wakes whichever it likes. There is no hop through the primary, and no
+    /// fairness. (Node: `cluster.SCHED_NONE`.)
+    None,
+}
+
+impl Schedule {
+    /// How a listener at `address` is shared. Datagrams have no connection that could be handed
+    /// over: their sockets are always shared, as in Node.
+    pub(crate) const fn sharing(self, address: &Address) -> Sharing {
+        match (self, address) {
+            (Self::None, _) | (Self::RoundRobin, Address::Udp(_)) => Sharing::Kernel,
+            (Self::RoundRobin, Address::Tcp(_) | Address::Unix(_) | Address::Inherited(_)) => {
+                Sharing::HandedOver
+            }
+        }
+    }
+}
+
+/// How workers share a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Sharing {
+    /// The primary accepts, and hands connections over.
+    HandedOver,
+    /// Each worker has the socket itself.
+    Kernel,
 }
 
 /// The workers that share a listener, in the order of their turns.
@@ -57,7 +85,11 @@ impl Rotation {
         schedule: Schedule,
         untaken: impl Fn(WorkerId) -> Option<usize>,
     ) -> Option<WorkerId> {
-        let Schedule::RoundRobin = schedule;
+        match schedule {
+            Schedule::RoundRobin => {}
+            // Nothing is accepted that could be handed over.
+            Schedule::None => return None,
+        }
         let mut best: Option<(usize, usize)> = None;
         for (place, &worker) in self.turns.iter().enumerate() {
             let Some(load) = untaken(worker) else { continue };

@@ -38,7 +38,7 @@ impl Connection {
         let Some(Returned { listener, socket, peer, guard }) = self.parts.take() else {
             unreachable!("the parts are there until the connection is accepted or dropped")
         };
-        (socket, peer, Claim { listener, peer, guard, returns: self.returns.clone() })
+        (socket, peer, Claim { guard, way_back: Some((listener, peer, self.returns.clone())) })
     }
 }
 
@@ -46,23 +46,30 @@ impl Connection {
 /// lives, the connection counts as under way.
 #[derive(Debug)]
 pub struct Claim {
-    listener: ListenerId,
-    peer: Option<SocketAddr>,
     guard: Guard,
-    returns: Returner,
+    /// The way back, for a connection that came from the primary.
+    way_back: Option<(ListenerId, Option<SocketAddr>, Returner)>,
 }
 
 impl Claim {
-    /// Whether this worker is leaving, so that what it has not begun is better given back.
-    pub fn is_leaving(&self) -> bool {
-        self.guard.is_watched()
+    /// The claim to a connection that this process accepted itself.
+    pub const fn own(guard: Guard) -> Self {
+        Self { guard, way_back: None }
+    }
+
+    /// Whether the connection is better given back: this worker is leaving, and another one
+    /// could have it.
+    pub fn wants_back(&self) -> bool {
+        self.way_back.is_some() && self.guard.is_watched()
     }
 
     /// Gives the connection to another worker. That is possible as long as nothing was read from
-    /// the socket, nothing was written, and neither direction was shut down.
+    /// the socket, nothing was written, and neither direction was shut down. One that has no way
+    /// back is closed.
     pub fn give_back(self, socket: OwnedFd) {
-        let Self { listener, peer, guard, returns } = self;
-        returns.give_back(Returned { listener, socket, peer, guard });
+        if let Some((listener, peer, returns)) = self.way_back {
+            returns.give_back(Returned { listener, socket, peer, guard: self.guard });
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::net::{self, TcpStream, UnixStream};
 
-use crate::listener::{ListenerClosed, Source, TcpListener, UnixListener};
+use crate::listener::{Source, TcpListener, UnixListener};
+use crate::shared::ListenerClosed;
 use crate::tracked::Tracked;
 
 impl Listener for TcpListener {
@@ -19,12 +20,20 @@ impl Listener for TcpListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        if let Source::Own(listener) = &mut self.source {
-            let (stream, peer) = Listener::accept(listener).await;
-            return (Tracked::new(stream, None), peer);
-        }
         loop {
-            match self.accept_tracked().await {
+            let accepted = match &mut self.source {
+                // axum knows how to go on after errors of accept(2).
+                Source::Own(listener) => {
+                    let (stream, peer) = Listener::accept(listener).await;
+                    Ok((Tracked::new(stream, None), peer))
+                }
+                Source::Kernel(listener, shared) => shared
+                    .while_here(async { Ok(Listener::accept(listener).await) })
+                    .await
+                    .map(|(stream, peer)| (Tracked::new(stream, Some(shared.claim())), peer)),
+                Source::HandedOver(_) => self.accept_tracked().await,
+            };
+            match accepted {
                 Ok(accepted) => return accepted,
                 Err(error) => wait_if_closed(error).await,
             }
@@ -41,16 +50,23 @@ impl Listener for UnixListener {
     type Addr = net::unix::SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        if let Source::Own(listener) = &mut self.source {
-            let (stream, peer) = Listener::accept(listener).await;
-            return (Tracked::new(stream, None), peer);
-        }
         loop {
-            match self.accept_tracked().await {
-                Ok(stream) => match stream.peer_addr() {
-                    Ok(peer) => return (stream, peer),
-                    Err(_) => continue,
-                },
+            let accepted = match &mut self.source {
+                Source::Own(listener) => {
+                    let (stream, peer) = Listener::accept(listener).await;
+                    Ok((Tracked::new(stream, None), peer))
+                }
+                Source::Kernel(listener, shared) => shared
+                    .while_here(async { Ok(Listener::accept(listener).await) })
+                    .await
+                    .map(|(stream, peer)| (Tracked::new(stream, Some(shared.claim())), peer)),
+                Source::HandedOver(_) => self.accept_tracked().await.and_then(|stream| {
+                    let peer = stream.peer_addr()?;
+                    Ok((stream, peer))
+                }),
+            };
+            match accepted {
+                Ok(accepted) => return accepted,
                 Err(error) => wait_if_closed(error).await,
             }
         }

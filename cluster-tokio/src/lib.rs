@@ -80,8 +80,10 @@ mod listener;
 mod order;
 mod role;
 mod send;
+mod shared;
 mod this_worker;
 mod tracked;
+mod udp;
 mod worker;
 
 #[cfg(feature = "axum")]
@@ -90,8 +92,8 @@ mod axum;
 pub use cluster_sys::spawn::{SpawnError, SpawnStage};
 pub use cluster_sys::{
     Address, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus, ForkError, LinkError,
-    Message, Payload, PayloadError, Pid, Schedule, SendError, Signal, TrySendError, UnixName,
-    UnknownSignal, WorkerId, WorkerState,
+    ListenOptions, Message, Payload, PayloadError, Pid, Schedule, SendError, Signal, TrySendError,
+    UnixName, UnknownSignal, WorkerId, WorkerState,
 };
 
 #[cfg(feature = "axum")]
@@ -99,8 +101,10 @@ pub use axum::PeerAddr;
 pub use builder::{Builder, StartError};
 pub use cluster::Cluster;
 pub use events::Events;
-pub use listener::{ListenerClosed, TcpListener, UnixListener};
+pub use listener::{TcpListener, UnixListener};
 pub use role::{Role, RoleError, is_primary, is_worker, role};
+pub use shared::ListenerClosed;
 pub use this_worker::ThisWorker;
 pub use tracked::{Busy, Stream, Tracked};
+pub use udp::UdpSocket;
 pub use worker::Worker;

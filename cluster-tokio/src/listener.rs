@@ -1,18 +1,15 @@
 //! Listeners: shared with the other workers, or this process's own.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cluster_sys::{Address, Claim, Connection, Grant};
+use cluster_sys::{Address, Claim, ListenOptions};
 use tokio::net::{self, TcpStream, ToSocketAddrs, UnixStream};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
 
-use crate::order::WorkerOrder;
 use crate::role::this_worker;
+use crate::shared::Shared;
 use crate::tracked::Tracked;
 
 /// A TCP listener: in a worker, one that the workers of its cluster share; elsewhere, this
@@ -26,9 +23,8 @@ pub struct TcpListener {
 
 impl TcpListener {
     /// Listens on an address. In a worker this asks the primary, as
-    /// [`ThisWorker::listen`](crate::ThisWorker::listen) does; in any other process it binds,
-    /// as [`tokio::net::TcpListener::bind`] does. So a server joins a cluster with one changed
-    /// line. (Node: `server.listen`.)
+    /// [`ThisWorker::listen`](crate::ThisWorker::listen) does; in any other process it binds.
+    /// So a server joins a cluster with one changed line. (Node: `server.listen`.)
     ///
     /// # Errors
     ///
@@ -38,10 +34,27 @@ impl TcpListener {
     ///
     /// Dropped, the address is given up again.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        match this_worker().map_err(io::Error::other)? {
-            Some(worker) => worker.listen(address).await,
-            None => Ok(Self { source: Source::Own(net::TcpListener::bind(address).await?) }),
+        Self::bind_with(address, &ListenOptions::new()).await
+    }
+
+    /// Listens on an address with options. [`ListenOptions::exclusive`] and
+    /// [`ListenOptions::reuse_port`] bind for this process alone, in a worker, too.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the address is given up again.
+    pub async fn bind_with(
+        address: impl ToSocketAddrs,
+        options: &ListenOptions,
+    ) -> io::Result<Self> {
+        if let Some(worker) = this_worker().map_err(io::Error::other)? {
+            return worker.listen_with(address, options).await;
         }
+        first(address, async |address| Self::own(options.bind(Address::Tcp(address))?)).await
     }
 
     /// The next connection.
@@ -51,13 +64,14 @@ impl TcpListener {
     /// # Errors
     ///
     /// Those of accept(2) and, when this worker is leaving, one of the kind
-    /// [`io::ErrorKind::NotConnected`] that holds a [`ListenerClosed`]: end the loop then.
+    /// [`io::ErrorKind::NotConnected`] that holds a [`ListenerClosed`](crate::ListenerClosed):
+    /// end the loop then.
     ///
     /// # Cancel safety
     ///
     /// No connection is lost.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, _claim, peer) = self.next().await?;
+        let (stream, peer, _claim) = self.next().await?;
         Ok((stream, peer))
     }
 
@@ -71,7 +85,7 @@ impl TcpListener {
     ///
     /// No connection is lost.
     pub async fn accept_tracked(&self) -> io::Result<(Tracked<TcpStream>, SocketAddr)> {
-        let (stream, claim, peer) = self.next().await?;
+        let (stream, peer, claim) = self.next().await?;
         Ok((Tracked::new(stream, claim), peer))
     }
 
@@ -79,30 +93,50 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// Those of getsockname(2), for a listener of this process's own.
+    /// Those of getsockname(2), for a socket that this process has.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.source {
-            Source::Own(listener) => listener.local_addr(),
-            Source::Shared(Shared { address: Address::Tcp(address), .. }) => Ok(*address),
-            Source::Shared(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+            Source::Own(listener) | Source::Kernel(listener, _) => listener.local_addr(),
+            Source::HandedOver(shared) => match shared.address() {
+                Address::Tcp(address) => Ok(*address),
+                _ => Err(io::ErrorKind::AddrNotAvailable.into()),
+            },
         }
     }
 
-    pub(crate) const fn shared(shared: Shared) -> Self {
-        Self { source: Source::Shared(shared) }
+    /// What the first worker that listened here gave for all
+    /// ([`ListenOptions::data`]); empty outside a cluster.
+    pub fn shared_data(&self) -> &[u8] {
+        self.source.data()
     }
 
-    async fn next(&self) -> io::Result<(TcpStream, Option<Claim>, SocketAddr)> {
+    pub(crate) fn own(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { source: Source::Own(net::TcpListener::from_std(socket.into())?) })
+    }
+
+    pub(crate) fn shared((shared, socket): (Shared, Option<OwnedFd>)) -> io::Result<Self> {
+        let source = match socket {
+            None => Source::HandedOver(shared),
+            Some(socket) => Source::Kernel(net::TcpListener::from_std(socket.into())?, shared),
+        };
+        Ok(Self { source })
+    }
+
+    async fn next(&self) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
         match &self.source {
             Source::Own(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((stream, None, peer))
+                Ok((stream, peer, None))
             }
-            Source::Shared(shared) => {
+            Source::Kernel(listener, shared) => {
+                let (stream, peer) = shared.while_here(listener.accept()).await?;
+                Ok((stream, peer, Some(shared.claim())))
+            }
+            Source::HandedOver(shared) => {
                 let (socket, peer, claim) = shared.next().await?;
                 let stream = TcpStream::from_std(socket.into())?;
                 let peer = peer.map_or_else(|| stream.peer_addr(), Ok)?;
-                Ok((stream, Some(claim), peer))
+                Ok((stream, peer, Some(claim)))
             }
         }
     }
@@ -122,7 +156,7 @@ pub struct UnixListener {
 impl UnixListener {
     /// Listens on a path. In a worker this asks the primary, as
     /// [`ThisWorker::listen_unix`](crate::ThisWorker::listen_unix) does; in any other process
-    /// it binds.
+    /// it binds. A path that begins with a NUL byte is an abstract name (unix(7)).
     ///
     /// # Errors
     ///
@@ -132,9 +166,23 @@ impl UnixListener {
     ///
     /// Dropped, the path is given up again.
     pub async fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::bind_with(path, &ListenOptions::new()).await
+    }
+
+    /// Listens on a path with options. [`ListenOptions::exclusive`] binds for this process
+    /// alone, in a worker, too.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the path is given up again.
+    pub async fn bind_with(path: impl AsRef<Path>, options: &ListenOptions) -> io::Result<Self> {
         match this_worker().map_err(io::Error::other)? {
-            Some(worker) => worker.listen_unix(path).await,
-            None => Ok(Self { source: Source::Own(net::UnixListener::bind(path)?) }),
+            Some(worker) => worker.listen_unix_with(path, options).await,
+            None => Self::own(options.bind(cluster_sys::unix_address(path.as_ref())?)?),
         }
     }
 
@@ -169,24 +217,42 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// Those of getsockname(2), for a listener of this process's own.
+    /// Those of getsockname(2), for a socket that this process has.
     pub fn local_addr(&self) -> io::Result<net::unix::SocketAddr> {
         match &self.source {
-            Source::Own(listener) => listener.local_addr(),
-            Source::Shared(shared) => {
-                cluster_sys::unix_socket_addr(&shared.address).map(Into::into)
+            Source::Own(listener) | Source::Kernel(listener, _) => listener.local_addr(),
+            Source::HandedOver(shared) => {
+                cluster_sys::unix_socket_addr(shared.address()).map(Into::into)
             }
         }
     }
 
-    pub(crate) const fn shared(shared: Shared) -> Self {
-        Self { source: Source::Shared(shared) }
+    /// What the first worker that listened here gave for all
+    /// ([`ListenOptions::data`]); empty outside a cluster.
+    pub fn shared_data(&self) -> &[u8] {
+        self.source.data()
+    }
+
+    pub(crate) fn own(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { source: Source::Own(net::UnixListener::from_std(socket.into())?) })
+    }
+
+    pub(crate) fn shared((shared, socket): (Shared, Option<OwnedFd>)) -> io::Result<Self> {
+        let source = match socket {
+            None => Source::HandedOver(shared),
+            Some(socket) => Source::Kernel(net::UnixListener::from_std(socket.into())?, shared),
+        };
+        Ok(Self { source })
     }
 
     async fn next(&self) -> io::Result<(UnixStream, Option<Claim>)> {
         match &self.source {
             Source::Own(listener) => Ok((listener.accept().await?.0, None)),
-            Source::Shared(shared) => {
+            Source::Kernel(listener, shared) => {
+                let (stream, _) = shared.while_here(listener.accept()).await?;
+                Ok((stream, Some(shared.claim())))
+            }
+            Source::HandedOver(shared) => {
                 let (socket, _, claim) = shared.next().await?;
                 Ok((UnixStream::from_std(socket.into())?, Some(claim)))
             }
@@ -194,51 +260,37 @@ impl UnixListener {
     }
 }
 
-/// The listener takes no more connections: this worker is leaving, or has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerClosed;
-
-impl fmt::Display for ListenerClosed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the listener is closed: this worker is leaving")
-    }
-}
-
-impl std::error::Error for ListenerClosed {}
-
 /// Where connections come from.
 #[derive(Debug)]
 pub(crate) enum Source<L> {
+    /// A socket of this process's own.
     Own(L),
-    Shared(Shared),
+    /// A socket that all workers have.
+    Kernel(L, Shared),
+    /// The primary.
+    HandedOver(Shared),
 }
 
-/// A share in a listener of the primary.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    grant: Grant,
-    address: Address,
-    orders: UnboundedSender<WorkerOrder>,
-}
-
-impl Shared {
-    pub(crate) fn new(grant: Grant, orders: UnboundedSender<WorkerOrder>) -> Self {
-        Self { address: grant.address.clone(), grant, orders }
-    }
-
-    async fn next(&self) -> io::Result<(OwnedFd, Option<SocketAddr>, Claim)> {
-        let closed = || io::Error::new(io::ErrorKind::NotConnected, ListenerClosed);
-        let (waiter, connection) = oneshot::channel();
-        let wish = WorkerOrder::Accept(self.grant.listener, waiter);
-        self.orders.send(wish).map_err(|_| closed())?;
-        let connection: Connection = connection.await.map_err(|_| closed())?;
-        Ok(connection.accept())
+impl<L> Source<L> {
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::Own(_) => &[],
+            Self::Kernel(_, shared) | Self::HandedOver(shared) => shared.data(),
+        }
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // A driver that is gone has closed everything.
-        drop(self.orders.send(WorkerOrder::Close(self.grant.listener)));
+/// The first of the addresses that works, or else the last one's error.
+pub(crate) async fn first<T>(
+    address: impl ToSocketAddrs,
+    listen: impl AsyncFn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+    for address in net::lookup_host(address).await? {
+        match listen(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
     }
+    Err(failure)
 }

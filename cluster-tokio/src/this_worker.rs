@@ -1,13 +1,14 @@
 //! The view of a cluster from inside a worker.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster_sys::worker::Command;
+use cluster_sys::worker::{Command, Share};
 use cluster_sys::{
-    Activity, Encoding, Grant, ListenError, ListenSpec, Message, Outbox, Outgoing, Payload,
-    Receipt, Reply, SendError, Signal, TrySendError, WorkerFacts, WorkerHost, WorkerId,
+    Activity, Address, Encoding, ListenError, ListenOptions, ListenSpec, Message, Outbox, Outgoing,
+    Payload, Receipt, Reply, SendError, Signal, TrySendError, WorkerFacts, WorkerHost, WorkerId,
 };
 use serde::Serialize;
 use tokio::net::ToSocketAddrs;
@@ -15,10 +16,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
 use crate::accept::{Desk, Stage};
-use crate::listener::{Shared, TcpListener, UnixListener};
+use crate::listener::{TcpListener, UnixListener, first};
 use crate::order::WorkerOrder;
 use crate::send;
+use crate::shared::Shared;
 use crate::tracked::Busy;
+use crate::udp::UdpSocket;
 
 /// This process, as a worker of its cluster. Clones are the same worker.
 ///
@@ -63,10 +66,9 @@ impl ThisWorker {
         self.inner.facts.exited_after_disconnect()
     }
 
-    /// Listens on an address that the workers of this cluster share: the primary accepts, and
-    /// hands this worker its part of the connections. Of several addresses, the first one that
-    /// can be listened on is taken. Port 0 is the same port in all workers. (Node:
-    /// `server.listen`.)
+    /// Listens on an address that the workers of this cluster share. Of several addresses, the
+    /// first one that can be listened on is taken. Port 0 is the same port in all workers.
+    /// (Node: `server.listen`.)
     ///
     /// # Errors
     ///
@@ -79,15 +81,28 @@ impl ThisWorker {
     ///
     /// Dropped, the address is given up again.
     pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        for address in tokio::net::lookup_host(address).await? {
-            let spec = ListenSpec::new(cluster_sys::Address::Tcp(address));
-            match self.share(spec).await {
-                Ok(shared) => return Ok(TcpListener::shared(shared)),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        self.listen_with(address, &ListenOptions::new()).await
+    }
+
+    /// Like [`listen`](Self::listen), with options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the address is given up again.
+    pub async fn listen_with(
+        &self,
+        address: impl ToSocketAddrs,
+        options: &ListenOptions,
+    ) -> io::Result<TcpListener> {
+        first(address, async |address| match options.is_own() {
+            true => TcpListener::own(options.bind(Address::Tcp(address))?),
+            false => TcpListener::shared(self.share(options.spec(Address::Tcp(address))).await?),
+        })
+        .await
     }
 
     /// Listens on a unix socket that the workers of this cluster share. A relative path starts
@@ -103,8 +118,92 @@ impl ThisWorker {
     ///
     /// Dropped, the path is given up again.
     pub async fn listen_unix(&self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
-        let spec = ListenSpec::new(cluster_sys::unix_address(path.as_ref())?);
-        Ok(UnixListener::shared(self.share(spec).await?))
+        self.listen_unix_with(path, &ListenOptions::new()).await
+    }
+
+    /// Like [`listen_unix`](Self::listen_unix), with options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen_unix`](Self::listen_unix).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the path is given up again.
+    pub async fn listen_unix_with(
+        &self,
+        path: impl AsRef<Path>,
+        options: &ListenOptions,
+    ) -> io::Result<UnixListener> {
+        let address = cluster_sys::unix_address(path.as_ref())?;
+        match options.is_own() {
+            true => UnixListener::own(options.bind(address)?),
+            false => UnixListener::shared(self.share(options.spec(address)).await?),
+        }
+    }
+
+    /// Listens on a TCP socket that the *primary* has as its descriptor `number`, such as one
+    /// of socket activation. (Node: `server.listen({fd})`.)
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen), and if the primary has no such socket.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the share is given up again.
+    pub async fn listen_inherited(&self, number: u32) -> io::Result<TcpListener> {
+        let spec = ListenOptions::new().spec(Address::Inherited(number));
+        TcpListener::shared(self.share(spec).await?)
+    }
+
+    /// Binds a UDP address that the workers of this cluster share. (Node: `socket.bind`.)
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the address is given up again.
+    pub async fn bind_udp(&self, address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        self.bind_udp_with(address, &ListenOptions::new()).await
+    }
+
+    /// Like [`bind_udp`](Self::bind_udp), with options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the address is given up again.
+    pub async fn bind_udp_with(
+        &self,
+        address: impl ToSocketAddrs,
+        options: &ListenOptions,
+    ) -> io::Result<UdpSocket> {
+        first(address, async |address| match options.is_own() {
+            true => UdpSocket::own(options.bind(Address::Udp(address))?),
+            false => UdpSocket::shared(self.share(options.spec(Address::Udp(address))).await?),
+        })
+        .await
+    }
+
+    /// A UDP socket that the *primary* has as its descriptor `number`. (Node:
+    /// `socket.bind({fd})`.)
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen), and if the primary has no such socket.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the share is given up again.
+    pub async fn bind_udp_inherited(&self, number: u32) -> io::Result<UdpSocket> {
+        let spec = ListenOptions::new().spec(Address::Inherited(number));
+        UdpSocket::shared(self.share(spec).await?)
     }
 
     /// Sends the primary a message, and waits until it is written to the channel. (Node:
@@ -196,15 +295,19 @@ impl ThisWorker {
         self.command(Command::CloseChannel);
     }
 
-    async fn share(&self, spec: ListenSpec) -> io::Result<Shared> {
-        let (reply, answer) = oneshot::channel();
-        let orders = self.inner.orders.clone();
-        let reply = Reply::new(move |result: Result<Grant, ListenError>| {
-            // If nobody waits for it any more, it is dropped here, and so closed.
-            drop(reply.send(result.map(|grant| Shared::new(grant, orders))));
+    async fn share(&self, spec: ListenSpec) -> io::Result<(Shared, Option<OwnedFd>)> {
+        let (answer, answered) = oneshot::channel();
+        let inner = self.inner.clone();
+        let reply = Reply::new(move |result: Result<Share, ListenError>| {
+            let shared = result.map(|share| {
+                let Inner { orders, activity, stage, .. } = &*inner;
+                Shared::new(share, orders.clone(), activity.clone(), stage.clone())
+            });
+            // If nobody waits for it any more, it is dropped here, and so given up.
+            drop(answer.send(shared));
         });
         self.command(Command::Listen { spec, reply });
-        match answer.await {
+        match answered.await {
             Ok(result) => result.map_err(cluster_sys::listen_error),
             Err(_) => Err(cluster_sys::listen_error(ListenError::Disconnected)),
         }

@@ -65,7 +65,7 @@ impl<S: Stream> Tracked<S> {
 
     /// Whether another worker may have it as if it were new.
     fn is_for_others(&self) -> bool {
-        !self.touched && self.claim.as_ref().is_some_and(Claim::is_leaving)
+        !self.touched && self.claim.as_ref().is_some_and(Claim::wants_back)
     }
 }
 

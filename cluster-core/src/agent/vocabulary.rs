@@ -45,6 +45,14 @@ pub enum Action {
         /// The other end, where it has an address.
         peer: Option<SocketAddr>,
     },
+    /// Hand the socket of a listener that the kernel shares to the application. Its
+    /// [`Event::Listening`] follows.
+    Adopt {
+        /// The listener.
+        listener: ListenerId,
+        /// Its descriptor.
+        socket: HandleToken,
+    },
     /// Close a descriptor.
     Close {
         /// Which one.
@@ -77,6 +85,8 @@ pub enum Event {
         listener: ListenerId,
         /// Where it really listens.
         address: Address,
+        /// What all workers that share it are to know.
+        data: Vec<u8>,
     },
     /// Answers [`Agent::listen`](super::Agent::listen): there is none.
     ListenFailed {

@@ -9,14 +9,16 @@ use crate::life::Fact;
 use crate::limits::LISTENERS_PER_WORKER;
 use crate::listen::{ListenError, ListenSpec, OsError};
 use crate::listeners::{Gate, Listener, Match, Place};
+use crate::schedule::Sharing;
 
 impl Primary {
     pub(super) fn wants_to_listen(
         &mut self,
         worker: WorkerId,
         request: RequestId,
-        spec: ListenSpec,
+        mut spec: ListenSpec,
     ) {
+        let data = std::mem::take(&mut spec.data);
         let found = self.may_listen(worker).and_then(|()| {
             match self.listeners.find(worker, &spec.address) {
                 Match::Held => Err(ListenError::AlreadyListening),
@@ -25,7 +27,10 @@ impl Primary {
             }
         });
         match found {
-            Ok(listener) => self.share(worker, request, listener),
+            Ok(listener) => {
+                self.note_data(listener, data);
+                self.share(worker, request, listener);
+            }
             Err(error) => self.send(worker, ToWorker::Listen { request, result: Err(error) }),
         }
     }
@@ -36,7 +41,8 @@ impl Primary {
         let waiters = std::mem::take(waiters);
         match result {
             Ok(address) => {
-                listener.place = Place::Open { address };
+                let sharing = self.config.schedule().sharing(&address);
+                listener.place = Place::Open { address, sharing };
                 for (worker, request) in waiters {
                     self.share(worker, request, id);
                 }
@@ -51,6 +57,21 @@ impl Primary {
                     self.send(worker, ToWorker::Listen { request, result });
                 }
             }
+        }
+    }
+
+    /// The worker has no share without its copy; it may ask again.
+    pub(super) fn lend_failed(
+        &mut self,
+        worker: WorkerId,
+        request: RequestId,
+        id: ListenerId,
+        error: OsError,
+    ) {
+        if self.listeners.at(id).is_some_and(|it| it.rotation.contains(worker)) {
+            let result = Err(ListenError::Os(error));
+            self.send(worker, ToWorker::Listen { request, result });
+            self.unshare_one(worker, id);
         }
     }
 
@@ -101,12 +122,27 @@ impl Primary {
         let Some(listener) = self.listeners.at_mut(id) else { return };
         match &mut listener.place {
             Place::Binding { waiters } => waiters.push((worker, request)),
-            Place::Open { address } => {
-                let grant = Grant { listener: id, address: address.clone() };
+            Place::Open { address, sharing } => {
+                let (address, sharing) = (address.clone(), *sharing);
                 listener.rotation.join(worker);
-                self.send(worker, ToWorker::Listen { request, result: Ok(grant) });
+                let data = listener.data.clone();
+                let grant = Grant { listener: id, address, sharing, data };
+                let message = ToWorker::Listen { request, result: Ok(grant) };
+                match sharing {
+                    Sharing::HandedOver => self.send(worker, message),
+                    Sharing::Kernel => self.act(Action::Lend { worker, message, listener: id }),
+                }
                 self.dispatch(id);
             }
+        }
+    }
+
+    /// The first data that is not empty is everybody's.
+    fn note_data(&mut self, id: ListenerId, data: Vec<u8>) {
+        if let Some(listener) = self.listeners.at_mut(id)
+            && listener.data.is_empty()
+        {
+            listener.data = data;
         }
     }
 
@@ -133,7 +169,7 @@ impl Primary {
             (Gate::Open, false) => (Gate::Shut, Action::PauseAccept { listener: id }),
             (Gate::Open, true) | (Gate::Shut, false) | (Gate::Resting, true | false) => return,
         };
-        if listener.address().is_some() {
+        if listener.is_handed_over() {
             listener.gate = gate;
             self.act(action);
         }

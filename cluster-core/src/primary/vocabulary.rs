@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::address::Address;
 use crate::control::{ToPrimary, ToWorker};
-use crate::id::{FarewellId, ListenerId, Pid, WorkerId};
+use crate::id::{FarewellId, ListenerId, Pid, RequestId, WorkerId};
 use crate::limits::WORKERS_MAX;
 use crate::listen::{ListenSpec, OsError};
 use crate::status::{ExitStatus, Signal};
@@ -61,6 +61,17 @@ pub enum Input {
         /// Where it really listens, or why it cannot.
         result: Result<Address, OsError>,
     },
+    /// [`Action::Lend`] was not possible, and nothing was said to the worker.
+    LendFailed {
+        /// Which worker.
+        worker: WorkerId,
+        /// The request that the message would have answered.
+        request: RequestId,
+        /// Which listener.
+        listener: ListenerId,
+        /// Why.
+        error: OsError,
+    },
     /// There is a new connection.
     Accepted {
         /// The listener that it came through.
@@ -105,6 +116,17 @@ pub enum Action {
         message: ToWorker,
         /// The descriptor to send along; the host keeps its copy.
         handle: Option<HandleName>,
+    },
+    /// Say this to the worker, with a copy of the listener's descriptor. The copy is made at
+    /// once (the listener may be closed before the message is written); if that is not possible,
+    /// the answer is [`Input::LendFailed`], also at once.
+    Lend {
+        /// Which worker.
+        worker: WorkerId,
+        /// What to say.
+        message: ToWorker,
+        /// The listener.
+        listener: ListenerId,
     },
     /// Say nothing more to the worker and let it see the end of the channel. What the worker
     /// still says is received until it ends the channel, too.

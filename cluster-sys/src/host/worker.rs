@@ -5,14 +5,14 @@ mod command;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use cluster_core::agent::Input;
 use cluster_core::{
-    Agent, Grant, ListenError, ListenerId, Output, RequestId, Signal, ToWorker, WorkerId,
+    Address, Agent, ListenError, ListenerId, Output, RequestId, Signal, ToWorker, WorkerId,
 };
 use cluster_ipc::{Encoding, Hello};
 use mio::{Interest, Token};
@@ -44,7 +44,9 @@ pub struct WorkerHost {
     /// Until the channel is closed.
     link: Option<Link<ToWorker>>,
     handles: Handles,
-    requests: HashMap<RequestId, Reply<Result<Grant, ListenError>>>,
+    requests: HashMap<RequestId, Reply<Result<Share, ListenError>>>,
+    /// A socket that the kernel shares, whose listener is about to be told.
+    adopted: Option<(ListenerId, OwnedFd)>,
     /// Connections whose `Taken` is queued and not yet written.
     deliveries: VecDeque<Delivery>,
     returner: Returner,
@@ -80,6 +82,20 @@ pub enum Notice {
     Room,
 }
 
+/// A worker's share in a listener.
+#[derive(Debug)]
+pub struct Share {
+    /// The listener.
+    pub listener: ListenerId,
+    /// Where it really listens.
+    pub address: Address,
+    /// The listening (or, for UDP, bound) socket itself, non-blocking, if the kernel shares it.
+    /// Without it, connections are handed over.
+    pub socket: Option<OwnedFd>,
+    /// What all workers that share it are to know: what the first of them gave.
+    pub data: Vec<u8>,
+}
+
 impl WorkerHost {
     /// Accepts the invitation: takes the channel over and says that the worker is online.
     ///
@@ -103,6 +119,7 @@ impl WorkerHost {
             link: Some(link),
             handles: Handles::default(),
             requests: HashMap::new(),
+            adopted: None,
             deliveries: VecDeque::new(),
             returner,
             returns,

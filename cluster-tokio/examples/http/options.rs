@@ -41,6 +41,7 @@ impl Options {
     pub(crate) fn schedule(&self) -> Schedule {
         match self.schedule {
             ScheduleName::Rr => Schedule::RoundRobin,
+            ScheduleName::None => Schedule::None,
         }
     }
 }
@@ -50,6 +51,8 @@ impl Options {
 enum ScheduleName {
     /// The primary accepts, and hands connections to the workers in turn
     Rr,
+    /// The workers accept, as the kernel wakes them
+    None,
 }
 
 /// Where to listen.

@@ -1,13 +1,14 @@
 //! Carrying out what the core has decided.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_core::primary::{Action, Event as News, Input};
 use cluster_core::{
-    Address, HandleName, ListenSpec, ListenerId, OsError, Signal, ToWorker, WorkerId, WorkerState,
+    Address, HandleName, ListenError, ListenSpec, ListenerId, OsError, Signal, ToWorker, WorkerId,
+    WorkerState,
 };
 use mio::Interest;
 use nix::errno::Errno;
@@ -30,6 +31,7 @@ impl PrimaryHost {
             Action::Spawn { worker } => self.spawn(now, worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
             Action::Send { worker, message, handle } => self.say(worker, &message, handle),
+            Action::Lend { worker, message, listener } => self.lend(worker, &message, listener),
             Action::EndChannel { worker } => {
                 if let Some(link) = self.link(worker) {
                     link.end();
@@ -217,6 +219,10 @@ impl PrimaryHost {
 
     fn say(&mut self, worker: WorkerId, message: &ToWorker, handle: Option<HandleName>) {
         let handle = handle.and_then(|name| self.handles.share(name));
+        self.say_with(worker, message, handle);
+    }
+
+    fn say_with(&mut self, worker: WorkerId, message: &ToWorker, handle: Option<Arc<OwnedFd>>) {
         let Some(link) = self.link(worker) else { return };
         if let Err(error) = link.send_control(message, handle) {
             // What the core says always fits; if a name of an address does not, the worker
@@ -224,6 +230,22 @@ impl PrimaryHost {
             link.end();
             let error = ClusterError::Channel(Arc::new(error.into()));
             self.publish(Event::Error { worker: Some(worker), error });
+        }
+    }
+
+    /// Says something with a copy of a listener's descriptor.
+    fn lend(&mut self, worker: WorkerId, message: &ToWorker, listener: ListenerId) {
+        let socket = self.sockets.get(&listener).map(|it| it.socket.as_fd().try_clone_to_owned());
+        match socket {
+            Some(Ok(copy)) => self.say_with(worker, message, Some(Arc::new(copy))),
+            // No descriptor is left for the copy: the worker hears that instead.
+            Some(Err(error)) => {
+                if let ToWorker::Listen { request, .. } = message {
+                    let result = Err(ListenError::Os(os_error(&error)));
+                    self.say_with(worker, &ToWorker::Listen { request: *request, result }, None);
+                }
+            }
+            None => {}
         }
     }
 

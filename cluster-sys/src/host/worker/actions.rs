@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_core::agent::{Action, Event as News};
-use cluster_core::{Grant, HandleToken, ToPrimary, WorkerState};
+use cluster_core::{HandleToken, ToPrimary, WorkerState};
 
-use super::{Delivery, End, Notice, Phase, Place, WorkerHost};
+use super::{Delivery, End, Notice, Phase, Place, Share, WorkerHost};
 use crate::connection::Connection;
 use crate::limits::SEND_RETRY;
 use crate::link::Flushed;
@@ -27,6 +27,10 @@ impl WorkerHost {
                     self.deliveries.push_back(Delivery { after, listener, connection });
                 }
             }
+            Action::Adopt { listener, socket } => {
+                let socket = self.handles.remove(socket).and_then(Arc::into_inner);
+                self.adopted = socket.map(|socket| (listener, socket));
+            }
             Action::Close { connection } => drop(self.handles.remove(connection)),
             Action::WatchIdle => {
                 self.phase = Phase::Leaving { idle: false };
@@ -41,10 +45,12 @@ impl WorkerHost {
     /// Turns the core's news into the application's.
     pub(super) fn tell(&mut self, news: News) {
         let notice = match news {
-            News::Listening { request, listener, address } => {
+            News::Listening { request, listener, address, data } => {
                 self.facts.stands(WorkerState::Listening);
+                let socket = self.adopted.take_if(|(adopted, _)| *adopted == listener);
+                let socket = socket.map(|(_, socket)| socket);
                 if let Some(reply) = self.requests.remove(&request) {
-                    reply.send(Ok(Grant { listener, address }));
+                    reply.send(Ok(Share { listener, address, socket, data }));
                 }
                 return;
             }

@@ -1,8 +1,8 @@
 //! What an application may want of a worker's host.
 
-use cluster_core::{Grant, ListenError, ListenSpec, ListenerId, Signal};
+use cluster_core::{ListenError, ListenSpec, ListenerId, Signal};
 
-use super::WorkerHost;
+use super::{Share, WorkerHost};
 use crate::error::SendError;
 use crate::message::Outgoing;
 use crate::reply::Reply;
@@ -16,7 +16,7 @@ pub enum Command {
         /// Where and how.
         spec: ListenSpec,
         /// Hears which listener it is, or why there is none.
-        reply: Reply<Result<Grant, ListenError>>,
+        reply: Reply<Result<Share, ListenError>>,
     },
     /// Share a listener no longer.
     Close {

@@ -10,6 +10,7 @@ use crate::control::{Grant, ToPrimary, ToWorker};
 use crate::id::{HandoffId, ListenerId, RequestId};
 use crate::listen::{ListenError, ListenSpec};
 use crate::output::Output;
+use crate::schedule::Sharing;
 use crate::status::Signal;
 use crate::token::HandleToken;
 
@@ -219,19 +220,27 @@ impl Agent {
             return self.close_handle(handle);
         }
         match result {
-            Ok(Grant { listener, address, sharing: _, data }) => {
-                self.listeners.entry(listener).or_insert_with(|| Listener::new(address.clone()));
-                self.send(ToPrimary::Listening { listener });
-                if let Some(socket) = handle {
-                    self.act(Action::Adopt { listener, socket });
-                }
-                self.tell(Event::Listening { request, listener, address, data });
-            }
+            Ok(grant) => self.granted(request, grant, handle),
             Err(error) => {
                 self.close_handle(handle);
                 self.fail(request, error);
             }
         }
+    }
+
+    fn granted(&mut self, request: RequestId, grant: Grant, handle: Option<HandleToken>) {
+        let Grant { listener, address, sharing, data } = grant;
+        match (sharing, handle) {
+            (Sharing::HandedOver, handle) => self.close_handle(handle),
+            (Sharing::Kernel, Some(socket)) => self.act(Action::Adopt { listener, socket }),
+            (Sharing::Kernel, None) => {
+                self.send(ToPrimary::Close { listener });
+                return self.fail(request, ListenError::Lost);
+            }
+        }
+        self.listeners.entry(listener).or_insert_with(|| Listener::new(address.clone()));
+        self.send(ToPrimary::Listening { listener });
+        self.tell(Event::Listening { request, listener, address, data });
     }
 
     fn asked_to_leave(&mut self) {

@@ -83,6 +83,6 @@ pub use id::{FarewellId, HandoffId, ListenerId, Pid, RequestId, WorkerId};
 pub use listen::{ListenError, ListenSpec, OsError};
 pub use output::Output;
 pub use primary::Primary;
-pub use schedule::{Schedule, Sharing};
+pub use schedule::{Schedule, Sharing, UnknownSchedule};
 pub use status::{ExitStatus, Signal, UnknownSignal, WorkerState};
 pub use token::{HandleName, HandleToken};

@@ -63,6 +63,9 @@ pub enum ListenError {
     /// The channel to the primary closed before the answer came.
     #[error("the channel to the primary is closed")]
     Disconnected,
+    /// The listener's descriptor did not arrive: the worker had no room for it.
+    #[error("the listener's descriptor was lost on its way")]
+    Lost,
     /// The operating system refused.
     #[error("{0}")]
     Os(OsError),

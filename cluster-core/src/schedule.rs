@@ -1,6 +1,7 @@
 //! Who gets the next connection.
 
 use std::collections::VecDeque;
+use std::str::FromStr;
 
 use crate::address::Address;
 use crate::id::WorkerId;
@@ -32,6 +33,24 @@ impl Schedule {
         }
     }
 }
+
+impl FromStr for Schedule {
+    type Err = UnknownSchedule;
+
+    /// Takes the names that Node knows: `rr` and `none`.
+    fn from_str(name: &str) -> Result<Self, UnknownSchedule> {
+        match name {
+            "rr" => Ok(Self::RoundRobin),
+            "none" => Ok(Self::None),
+            _ => Err(UnknownSchedule(name.to_owned())),
+        }
+    }
+}
+
+/// The text names no schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown schedule: {0:?} (there are rr and none)")]
+pub struct UnknownSchedule(pub String);
 
 /// How workers share a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

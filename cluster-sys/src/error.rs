@@ -33,9 +33,12 @@ pub enum SendError {
     /// The value cannot be encoded.
     #[error(transparent)]
     Payload(#[from] cluster_ipc::PayloadError),
-    /// The encoded message cannot be framed: it is too large.
+    /// The message cannot be framed: it is too large, or has too many handles.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// A handle cannot be sent.
+    #[error("a handle cannot be sent")]
+    Handle(#[from] io::Error),
 }
 
 /// A message was not queued.

@@ -7,6 +7,7 @@ use cluster_core::{Address, ExitStatus, OsError, Pid, Signal, WorkerId};
 
 use crate::link::LinkError;
 use crate::message::Message;
+use crate::settings::InForce;
 use crate::spawn::SpawnError;
 
 /// Something that happened to a worker, or to the cluster.
@@ -15,6 +16,11 @@ use crate::spawn::SpawnError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// The settings of later forks were changed. (Node: `setup`, which a fork causes, too.)
+    Setup {
+        /// What is in force now.
+        settings: Arc<InForce>,
+    },
     /// A worker's process runs. (Node: `fork`.)
     Fork {
         /// Which worker.
@@ -72,7 +78,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The worker concerned; `None` for an error that concerns no single one.
+    /// The worker concerned; `None` for what concerns no single one.
     pub const fn worker(&self) -> Option<WorkerId> {
         match self {
             Self::Fork { worker, .. }
@@ -83,6 +89,7 @@ impl Event {
             | Self::Disconnect { worker, .. }
             | Self::Exit { worker, .. } => Some(*worker),
             Self::Error { worker, .. } => *worker,
+            Self::Setup { .. } => None,
         }
     }
 }
@@ -90,6 +97,7 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Setup { settings } => write!(f, "setup {}", settings.program.exec.display()),
             Self::Fork { worker, pid } => write!(f, "fork {worker} {pid}"),
             Self::Online { worker } => write!(f, "online {worker}"),
             Self::Listening { worker, address } => write!(f, "listening {worker} {address}"),

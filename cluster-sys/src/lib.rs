@@ -22,14 +22,13 @@
 //! use std::time::Instant;
 //!
 //! use cluster_sys::primary::{Command, Notice, PrimaryHost};
-//! use cluster_sys::spawn::Program;
-//! use cluster_sys::{Config, Encoding, Progress, Reply};
+//! use cluster_sys::{Config, InForce, Progress, Reply, Settings};
 //! use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 //!
 //! // A program that is no worker at all: it ends without having said a word.
-//! let program = Program::new("/bin/true");
-//! let mut host = PrimaryHost::new(Config::default(), program, Encoding::Postcard)?;
-//! let fork = Command::Fork { env: vec![], reply: Reply::ignore() };
+//! let settings = InForce::new().with(&Settings::new().exec("/bin/true"));
+//! let mut host = PrimaryHost::new(Config::default(), settings)?;
+//! let fork = Command::Fork { settings: Settings::new(), reply: Reply::ignore() };
 //! host.handle_command(Instant::now(), fork);
 //!
 //! let mut poll = Poll::new()?;
@@ -84,17 +83,21 @@ mod connection;
 mod error;
 mod event;
 mod facts;
+mod handle_kind;
 mod host;
 mod link;
 mod listen_options;
 mod message;
 mod outbox;
+mod pipes;
+mod policy;
 mod reply;
+mod settings;
 mod unix_name;
 
 pub use cluster_core::{
     Address, Config, ConfigError, ExitStatus, Grant, ListenError, ListenSpec, ListenerId, OsError,
-    Pid, Schedule, Signal, UnixName, UnknownSignal, WorkerId, WorkerState,
+    Pid, Schedule, Signal, UnixName, UnknownSchedule, UnknownSignal, WorkerId, WorkerState,
 };
 pub use cluster_ipc::{EncodeError, Encoding, Payload, PayloadError};
 
@@ -103,6 +106,7 @@ pub use connection::{Claim, Connection};
 pub use error::{Closed, ForkError, SendError, TrySendError, listen_error};
 pub use event::{ClusterError, Event};
 pub use facts::WorkerFacts;
+pub use handle_kind::{HandleKind, set_nonblocking};
 pub use host::Progress;
 pub use host::primary::{self, PrimaryHost, WorkerParts};
 pub use host::worker::{self, WorkerHost};
@@ -110,5 +114,8 @@ pub use link::LinkError;
 pub use listen_options::ListenOptions;
 pub use message::{Message, Outgoing, Receipt};
 pub use outbox::{NoRoom, Outbox, Permit};
+pub use pipes::Pipes;
+pub use policy::schedule_from_environment;
 pub use reply::Reply;
+pub use settings::{InForce, Settings};
 pub use unix_name::{unix_address, unix_socket_addr};

@@ -109,9 +109,10 @@ impl<In: ControlMessage> Link<In> {
         outgoing: Outgoing,
         reply: Option<Reply<Result<(), SendError>>>,
     ) {
-        let Outgoing { payload, permit } = outgoing;
+        let Outgoing { payload, permit, handles } = outgoing;
+        let handles = handles.into_iter().map(Arc::new).collect();
         let pushed = match self.writing {
-            Writing::Open => self.encoder.push_user(payload, Vec::new()).map_err(SendError::from),
+            Writing::Open => self.encoder.push_user(payload, handles).map_err(SendError::from),
             Writing::Ending | Writing::Ended => Err(SendError::Disconnected),
         };
         match (pushed, reply) {
@@ -193,8 +194,8 @@ impl<In: ControlMessage> Link<In> {
                     // A control message carries one descriptor at most.
                     Incoming::Control(message, handles.into_iter().next())
                 }
-                Frame::User { payload, handles: _, charge } => {
-                    Incoming::User(Message::new(payload), self.consumption.receipt(charge))
+                Frame::User { payload, handles, charge } => {
+                    Incoming::User(Message::new(payload, handles), self.consumption.receipt(charge))
                 }
             }));
         }

@@ -1,6 +1,8 @@
 //! User messages: as they leave and as they arrive.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -11,15 +13,28 @@ use serde::de::DeserializeOwned;
 
 use crate::outbox::Permit;
 
-/// A message that was received. Clones share its bytes.
+/// A message that was received. Clones share its bytes and its descriptors.
 #[derive(Clone, Debug)]
 pub struct Message {
-    payload: Arc<Payload>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    payload: Payload,
+    /// Those that nobody has taken yet, in the order in which they were sent.
+    handles: Mutex<VecDeque<OwnedFd>>,
 }
 
 impl Message {
-    pub(crate) fn new(payload: Payload) -> Self {
-        Self { payload: Arc::new(payload) }
+    pub(crate) fn new(payload: Payload, handles: Vec<OwnedFd>) -> Self {
+        Self { inner: Arc::new(Inner { payload, handles: Mutex::new(handles.into()) }) }
+    }
+
+    /// The next descriptor that came with the message, close-on-exec and blocking or not as it
+    /// was sent. Each can be taken once; those that nobody takes are closed with the message.
+    pub fn take_handle(&self) -> Option<OwnedFd> {
+        self.inner.handles.lock().ok()?.pop_front()
     }
 
     /// The value that was sent.
@@ -28,26 +43,33 @@ impl Message {
     ///
     /// If the bytes are no such value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        self.payload.decode()
+        self.inner.payload.decode()
     }
 
     /// The encoded value.
     pub fn payload(&self) -> &Payload {
-        &self.payload
+        &self.inner.payload
     }
 }
 
-/// A message to be sent: an encoded value and the room reserved for it.
+/// A message to be sent: an encoded value, the room reserved for it, and the descriptors that
+/// ride along.
 #[derive(Debug)]
 pub struct Outgoing {
     pub(crate) payload: Payload,
     pub(crate) permit: Permit,
+    pub(crate) handles: Vec<OwnedFd>,
 }
 
 impl Outgoing {
     /// A message for the channel that `permit` is of.
     pub fn new(payload: Payload, permit: Permit) -> Self {
-        Self { payload, permit }
+        Self { payload, permit, handles: Vec::new() }
+    }
+
+    /// The same with descriptors. They are closed here when they are sent.
+    pub fn with_handles(self, handles: Vec<OwnedFd>) -> Self {
+        Self { handles, ..self }
     }
 }
 

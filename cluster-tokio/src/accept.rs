@@ -24,7 +24,8 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 pub(crate) struct Desk {
     counters: HashMap<ListenerId, Counter>,
-    pub(crate) inbox: UnboundedSender<(Message, Receipt)>,
+    /// Until the channel ends: there will be no more messages.
+    pub(crate) inbox: Option<UnboundedSender<(Message, Receipt)>>,
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) room: Arc<Notify>,
 }
@@ -45,7 +46,7 @@ impl Desk {
         stage: watch::Sender<Stage>,
         room: Arc<Notify>,
     ) -> Self {
-        Self { counters: HashMap::new(), inbox, stage, room }
+        Self { counters: HashMap::new(), inbox: Some(inbox), stage, room }
     }
 
     /// Somebody waits for the next connection.
@@ -82,10 +83,17 @@ impl Desk {
                     counter.serve(now, host, listener);
                 }
             }
-            // Whoever does not listen to messages gets none.
-            Notice::Message(message, receipt) => drop(self.inbox.send((message, receipt))),
+            Notice::Message(message, receipt) => {
+                if let Some(inbox) = &self.inbox {
+                    // Whoever does not listen to messages gets none.
+                    drop(inbox.send((message, receipt)));
+                }
+            }
             Notice::Draining => self.advance(Stage::Leaving),
-            Notice::Disconnect => self.advance(Stage::Gone),
+            Notice::Disconnect => {
+                self.inbox = None;
+                self.advance(Stage::Gone);
+            }
             Notice::Room => self.room.notify_waiters(),
             _ => {}
         }

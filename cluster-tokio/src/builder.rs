@@ -1,12 +1,12 @@
 //! How a cluster is set up.
 
-use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use cluster_sys::spawn::Program;
-use cluster_sys::{Config, ConfigError, Encoding, PrimaryHost, Schedule};
+use cluster_sys::{
+    Config, ConfigError, InForce, PrimaryHost, Schedule, Settings, UnknownSchedule,
+    schedule_from_environment,
+};
 
 use crate::cluster::Cluster;
 use crate::driver;
@@ -19,9 +19,8 @@ use crate::driver;
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
-    program: Program,
-    schedule: Schedule,
-    encoding: Encoding,
+    settings: InForce,
+    schedule: Option<Schedule>,
     kill_after: Option<Duration>,
     window: usize,
     waiting: usize,
@@ -32,57 +31,26 @@ impl Builder {
     pub fn new() -> Self {
         let config = Config::default();
         Self {
-            program: Program::current(),
-            schedule: config.schedule(),
-            encoding: Encoding::default(),
+            settings: InForce::new(),
+            schedule: None,
             kill_after: None,
             window: config.window(),
             waiting: config.waiting(),
         }
     }
 
-    /// Who gets the next connection. (Node: `cluster.schedulingPolicy`.)
+    /// Who gets the next connection. Without this, the environment says
+    /// (`CLUSTER_SCHED_POLICY` or, as in Node, `NODE_CLUSTER_SCHED_POLICY`: `rr` or `none`), or
+    /// it is [`Schedule::RoundRobin`]. (Node: `cluster.schedulingPolicy`.)
     pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
+        self.schedule = Some(schedule);
         self
     }
 
-    /// Workers run this program, without arguments unless [`args`](Self::args) follow. A name
-    /// without a slash is looked for in `PATH`. (Node: `settings.exec`.)
-    pub fn exec(mut self, program: impl Into<PathBuf>) -> Self {
-        let Program { cwd, env, stdio, uid, gid, .. } = self.program;
-        self.program = Program { cwd, env, stdio, uid, gid, ..Program::new(program) };
-        self
-    }
-
-    /// The arguments of workers, instead of this process's own. (Node: `settings.args`.)
-    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        self.program.args = args.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// The working directory of workers. (Node: `settings.cwd`.)
-    pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.program.cwd = Some(directory.into());
-        self
-    }
-
-    /// Sets an environment variable of workers, over what this process has when they start.
-    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        let value = Some(value.as_ref().to_owned());
-        self.program.env.push((name.as_ref().to_owned(), value));
-        self
-    }
-
-    /// Removes an environment variable of workers.
-    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.program.env.push((name.as_ref().to_owned(), None));
-        self
-    }
-
-    /// How messages are encoded, in both directions. (Node: `settings.serialization`.)
-    pub fn encoding(mut self, encoding: Encoding) -> Self {
-        self.encoding = encoding;
+    /// What workers run, and how; what is not mentioned stays as it is. (Node:
+    /// `cluster.setupPrimary(settings)`.)
+    pub fn settings(mut self, changes: &Settings) -> Self {
+        self.settings = self.settings.with(changes);
         self
     }
 
@@ -116,10 +84,14 @@ impl Builder {
     /// more descriptors.
     pub fn start(self) -> Result<Cluster, StartError> {
         tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let config = Config::new(self.schedule, self.waiting, self.window)?;
-        let host = PrimaryHost::new(config, self.program, self.encoding)?;
+        let schedule = match self.schedule {
+            Some(schedule) => schedule,
+            None => schedule_from_environment()?.unwrap_or_default(),
+        };
+        let config = Config::new(schedule, self.waiting, self.window)?;
+        let host = PrimaryHost::new(config, self.settings)?;
         let (orders, room) = driver::start_primary(host)?;
-        Ok(Cluster::new(orders, room, self.encoding, self.kill_after))
+        Ok(Cluster::new(orders, room, self.kill_after))
     }
 }
 
@@ -136,6 +108,9 @@ pub enum StartError {
     /// A setting makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The environment asks for a schedule that there is not.
+    #[error(transparent)]
+    Schedule(#[from] UnknownSchedule),
     /// No tokio runtime runs here.
     #[error("a cluster runs on a tokio runtime, and none runs here")]
     NoRuntime,

@@ -1,11 +1,10 @@
 //! A cluster, as its primary has it in hand.
 
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_sys::primary::Command;
-use cluster_sys::{Closed, Encoding, ForkError, Reply, WorkerId};
+use cluster_sys::{Closed, ForkError, InForce, Reply, Settings, WorkerId};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -23,7 +22,6 @@ use crate::worker::Worker;
 pub struct Cluster {
     orders: UnboundedSender<Order>,
     room: Arc<Notify>,
-    encoding: Encoding,
     kill_after: Option<Duration>,
 }
 
@@ -31,10 +29,9 @@ impl Cluster {
     pub(crate) fn new(
         orders: UnboundedSender<Order>,
         room: Arc<Notify>,
-        encoding: Encoding,
         kill_after: Option<Duration>,
     ) -> Self {
-        Self { orders, room, encoding, kill_after }
+        Self { orders, room, kill_after }
     }
 
     /// Starts a worker, and tells when its program runs. (Node: `cluster.fork()`.)
@@ -49,11 +46,11 @@ impl Cluster {
     /// Dropped, it does not take the request back: the worker is started, and is among
     /// [`workers`](Self::workers).
     pub async fn fork(&self) -> Result<Worker, ForkError> {
-        self.fork_with_env([] as [(&str, &str); 0]).await
+        self.fork_with(Settings::new()).await
     }
 
-    /// Starts a worker with these environment variables over those of the cluster's settings.
-    /// (Node: `cluster.fork(env)`.)
+    /// Starts a worker with changes to the settings that hold for this worker only. (Node:
+    /// `cluster.fork(env)`, where only the environment can be changed.)
     ///
     /// # Errors
     ///
@@ -62,14 +59,43 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// As for [`fork`](Self::fork).
-    pub async fn fork_with_env(
-        &self,
-        env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
-    ) -> Result<Worker, ForkError> {
-        let env = env.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
-        let forked = self.ask(|reply| Command::Fork { env, reply }).await;
+    pub async fn fork_with(&self, settings: Settings) -> Result<Worker, ForkError> {
+        let forked = self.ask(|reply| Command::Fork { settings, reply }).await;
         let parts = forked.map_err(|Closed| ForkError::Closed)??;
         Ok(self.worker_of(parts))
+    }
+
+    /// Changes the settings of later forks; `Event::Setup` tells what is in force then. (Node:
+    /// `cluster.setupPrimary(settings)`. There, each fork emits `setup`, too.)
+    ///
+    /// # Errors
+    ///
+    /// If the cluster has ended.
+    pub fn setup_primary(&self, settings: Settings) -> Result<(), Closed> {
+        self.orders.send(Order::Host(Command::Setup { settings })).map_err(|_| Closed)
+    }
+
+    /// The old name of [`setup_primary`](Self::setup_primary).
+    ///
+    /// # Errors
+    ///
+    /// If the cluster has ended.
+    #[deprecated(note = "it is called `setup_primary` now, as in Node")]
+    pub fn setup_master(&self, settings: Settings) -> Result<(), Closed> {
+        self.setup_primary(settings)
+    }
+
+    /// The settings in force: what the next worker runs. (Node: `cluster.settings`.)
+    ///
+    /// # Errors
+    ///
+    /// If the cluster has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn settings(&self) -> Result<Arc<InForce>, Closed> {
+        self.ask(|reply| Command::Settings { reply }).await
     }
 
     /// The workers there are, in the order of their numbers. A worker is among them from the
@@ -151,6 +177,6 @@ impl Cluster {
     }
 
     fn worker_of(&self, parts: cluster_sys::WorkerParts) -> Worker {
-        Worker::new(parts, self.orders.clone(), self.room.clone(), self.encoding, self.kill_after)
+        Worker::new(parts, self.orders.clone(), self.room.clone(), self.kill_after)
     }
 }

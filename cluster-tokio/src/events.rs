@@ -21,7 +21,7 @@ impl Events {
     pub(crate) fn subscribe(orders: &UnboundedSender<Order>, interest: Interest) -> Self {
         let (sender, queue) = unbounded_channel();
         // A cluster that has ended has no more events: the stream ends at once.
-        drop(orders.send(Order::Subscribe(Subscriber { interest, queue: sender })));
+        drop(orders.send(Order::Subscribe(Subscriber { interest, queue: sender, ends: 2 })));
         Self { queue }
     }
 
@@ -47,6 +47,9 @@ pub(crate) enum Interest {
 pub(crate) struct Subscriber {
     interest: Interest,
     queue: UnboundedSender<Entry>,
+    /// How many of the two ends of the worker that it is about, its channel's and its
+    /// process's, are still to be told.
+    ends: u8,
 }
 
 /// An event on its way to the application. The receipt goes when the last reader has it.
@@ -69,18 +72,20 @@ impl Board {
         Self { subscribers: Vec::new(), backlog: Some(VecDeque::new()) }
     }
 
-    pub(crate) fn subscribe(&mut self, subscriber: Subscriber) {
+    /// Adds a stream. All that has happened is published.
+    pub(crate) fn subscribe(&mut self, mut subscriber: Subscriber) {
         match &subscriber.interest {
             Interest::All => {
                 for entry in self.backlog.take().into_iter().flatten() {
                     subscriber.give(&entry);
                 }
             }
-            Interest::In(_) => {
+            Interest::In(facts) => {
                 let backlog = self.backlog.iter_mut();
                 for entry in backlog.flat_map(|backlog| backlog.extract(&subscriber)) {
                     subscriber.give(&entry);
                 }
+                subscriber.ends = u8::from(facts.is_connected()) + u8::from(!facts.is_dead());
             }
         }
         if !subscriber.is_over() {
@@ -92,8 +97,10 @@ impl Board {
         let entry = Entry { event, _receipt: receipt.map(Arc::new) };
         self.subscribers.retain(|subscriber| !subscriber.queue.is_closed());
         let mut had = false;
-        for subscriber in self.subscribers.iter().filter(|it| it.wants(&entry.event)) {
+        let is_end = matches!(entry.event, Event::Disconnect { .. } | Event::Exit { .. });
+        for subscriber in self.subscribers.iter_mut().filter(|it| it.wants(&entry.event)) {
             subscriber.give(&entry);
+            subscriber.ends -= u8::from(is_end && subscriber.is_about_one());
             had = true;
         }
         // The streams about a worker of which nothing more will be heard end.
@@ -116,13 +123,14 @@ impl Subscriber {
         }
     }
 
-    /// Whether there is nothing more to give. A worker's facts are never ahead of what is
-    /// published but for what is being published.
+    fn is_about_one(&self) -> bool {
+        matches!(self.interest, Interest::In(_))
+    }
+
+    /// Whether there is nothing more to give. The worker's facts do not tell: they are ahead of
+    /// what is published when both ends come in one turn.
     fn is_over(&self) -> bool {
-        match &self.interest {
-            Interest::All => false,
-            Interest::In(facts) => facts.is_dead() && !facts.is_connected(),
-        }
+        self.ends == 0
     }
 
     fn give(&self, entry: &Entry) {

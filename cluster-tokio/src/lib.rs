@@ -76,6 +76,7 @@ mod builder;
 mod cluster;
 mod driver;
 mod events;
+mod handle;
 mod listener;
 mod order;
 mod role;
@@ -89,11 +90,11 @@ mod worker;
 #[cfg(feature = "axum")]
 mod axum;
 
-pub use cluster_sys::spawn::{SpawnError, SpawnStage};
+pub use cluster_sys::spawn::{Program, SpawnError, SpawnStage, Stdio};
 pub use cluster_sys::{
-    Address, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus, ForkError, LinkError,
-    ListenOptions, Message, Payload, PayloadError, Pid, Schedule, SendError, Signal, TrySendError,
-    UnixName, UnknownSignal, WorkerId, WorkerState,
+    Address, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus, ForkError, InForce,
+    LinkError, ListenOptions, Message, Payload, PayloadError, Pid, Schedule, SendError, Settings,
+    Signal, TrySendError, UnixName, UnknownSchedule, UnknownSignal, WorkerId, WorkerState,
 };
 
 #[cfg(feature = "axum")]
@@ -101,7 +102,10 @@ pub use axum::PeerAddr;
 pub use builder::{Builder, StartError};
 pub use cluster::Cluster;
 pub use events::Events;
+pub use handle::Handle;
 pub use listener::{TcpListener, UnixListener};
+#[expect(deprecated, reason = "it is offered for those who know the old name")]
+pub use role::is_master;
 pub use role::{Role, RoleError, is_primary, is_worker, role};
 pub use shared::ListenerClosed;
 pub use this_worker::ThisWorker;

@@ -48,6 +48,12 @@ pub fn is_primary() -> bool {
     !is_worker()
 }
 
+/// The old name of [`is_primary`].
+#[deprecated(note = "it is called `is_primary` now, as in Node")]
+pub fn is_master() -> bool {
+    is_primary()
+}
+
 /// This process could not find its role.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,37 +1,56 @@
 //! Sending messages with back-pressure, the same on both sides.
 
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 
-use cluster_sys::{NoRoom, Outbox, Payload, Permit, Reply, SendError, TrySendError};
+use cluster_sys::{Encoding, NoRoom, Outbox, Outgoing, Payload, Reply, SendError, TrySendError};
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::answer::answer;
 
-/// Waits for room for a message.
-pub(crate) async fn reserve(
-    outbox: &Arc<Outbox>,
-    room: &Notify,
-    payload: &Payload,
-) -> Result<Permit, SendError> {
-    loop {
-        let mut notified = pin!(room.notified());
-        // Listen first, then look, then wait: room that comes in between is not missed.
-        notified.as_mut().enable();
-        match outbox.reserve(payload.len()) {
-            Ok(permit) => return Ok(permit),
-            Err(NoRoom::Closed) => return Err(SendError::Disconnected),
-            Err(NoRoom::Full) => notified.await,
-        }
-    }
+/// Where messages to the other side are packed.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) encoding: Encoding,
+    /// Notified when there may be room again.
+    pub(crate) room: Arc<Notify>,
 }
 
-/// Takes room for a message if there is some.
-pub(crate) fn try_reserve(outbox: &Arc<Outbox>, payload: &Payload) -> Result<Permit, TrySendError> {
-    outbox.reserve(payload.len()).map_err(|no_room| match no_room {
-        NoRoom::Full => TrySendError::Full,
-        NoRoom::Closed => TrySendError::Send(SendError::Disconnected),
-    })
+impl Mailbox {
+    /// Packs a message when there is room for it.
+    pub(crate) async fn pack<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        handles: Vec<OwnedFd>,
+    ) -> Result<Outgoing, SendError> {
+        let payload = Payload::encode(self.encoding, message)?;
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Listen first, then look, then wait: room that comes in between is not missed.
+            room.as_mut().enable();
+            match self.outbox.reserve(payload.len()) {
+                Ok(permit) => return Ok(Outgoing::new(payload, permit).with_handles(handles)),
+                Err(NoRoom::Closed) => return Err(SendError::Disconnected),
+                Err(NoRoom::Full) => room.await,
+            }
+        }
+    }
+
+    /// Packs a message if there is room for it now.
+    pub(crate) fn try_pack<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+    ) -> Result<Outgoing, TrySendError> {
+        let payload = Payload::encode(self.encoding, message).map_err(SendError::from)?;
+        match self.outbox.reserve(payload.len()) {
+            Ok(permit) => Ok(Outgoing::new(payload, permit)),
+            Err(NoRoom::Full) => Err(TrySendError::Full),
+            Err(NoRoom::Closed) => Err(SendError::Disconnected.into()),
+        }
+    }
 }
 
 /// Has a message sent by `order`, and waits until it is written.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use cluster_sys::worker::{Command, Share};
 use cluster_sys::{
-    Activity, Address, Encoding, ListenError, ListenOptions, ListenSpec, Message, Outbox, Outgoing,
-    Payload, Receipt, Reply, SendError, Signal, TrySendError, WorkerFacts, WorkerHost, WorkerId,
+    Activity, Address, ListenError, ListenOptions, ListenSpec, Message, Outgoing, Receipt, Reply,
+    SendError, Signal, TrySendError, WorkerFacts, WorkerHost, WorkerId,
 };
 use serde::Serialize;
 use tokio::net::ToSocketAddrs;
@@ -16,9 +16,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
 use crate::accept::{Desk, Stage};
+use crate::handle::{Handle, descriptors};
 use crate::listener::{TcpListener, UnixListener, first};
 use crate::order::WorkerOrder;
-use crate::send;
+use crate::send::{self, Mailbox};
 use crate::shared::Shared;
 use crate::tracked::Busy;
 use crate::udp::UdpSocket;
@@ -40,12 +41,14 @@ impl ThisWorker {
         let inner = Inner {
             orders,
             facts: host.facts().clone(),
-            outbox: host.outbox().clone(),
+            mailbox: Mailbox {
+                outbox: host.outbox().clone(),
+                encoding: host.encoding(),
+                room: room.clone(),
+            },
             activity: host.activity().clone(),
-            encoding: host.encoding(),
             inbox: Mutex::new(inbox),
             stage: watched,
-            room: room.clone(),
         };
         (Self { inner: Arc::new(inner) }, Desk::new(sender, stage, room))
     }
@@ -217,7 +220,7 @@ impl ThisWorker {
     ///
     /// Dropped, the message is sent whole or not at all, and it is not known which.
     pub async fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        let message = self.pack(message).await?;
+        let message = self.inner.mailbox.pack(message, Vec::new()).await?;
         send::written(|reply| self.order(message, Some(reply))).await
     }
 
@@ -232,7 +235,7 @@ impl ThisWorker {
     ///
     /// Dropped while it waits, nothing is sent.
     pub async fn feed<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        let message = self.pack(message).await?;
+        let message = self.inner.mailbox.pack(message, Vec::new()).await?;
         self.order(message, None)
     }
 
@@ -242,9 +245,45 @@ impl ThisWorker {
     ///
     /// [`TrySendError::Full`] if too much is queued; otherwise as for [`feed`](Self::feed).
     pub fn try_send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), TrySendError> {
-        let payload = Payload::encode(self.inner.encoding, message).map_err(SendError::from)?;
-        let permit = send::try_reserve(&self.inner.outbox, &payload)?;
-        Ok(self.order(Outgoing::new(payload, permit), None)?)
+        Ok(self.order(self.inner.mailbox.try_pack(message)?, None)?)
+    }
+
+    /// Sends a message with handles, in this order among other messages, and waits until it is
+    /// written to the channel. The other side takes them by [`Handle::take_from`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send), if there are more than 64 handles, and if the runtime
+    /// cannot let go of one. The handles are closed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`send`](Self::send). Handles that are not sent are closed.
+    pub async fn send_handles<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        handles: impl IntoIterator<Item = impl Into<Handle>>,
+    ) -> Result<(), SendError> {
+        let handles = descriptors(handles)?;
+        let message = self.inner.mailbox.pack(message, handles).await?;
+        send::written(|reply| self.order(message, Some(reply))).await
+    }
+
+    /// Sends a message with one handle. See [`send_handles`](Self::send_handles).
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_handles`](Self::send_handles).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`send_handles`](Self::send_handles).
+    pub async fn send_handle<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        handle: impl Into<Handle>,
+    ) -> Result<(), SendError> {
+        self.send_handles(message, [handle]).await
     }
 
     /// The next message of the primary; `None` when the channel is closed and all messages are
@@ -313,12 +352,6 @@ impl ThisWorker {
         }
     }
 
-    async fn pack<T: Serialize + ?Sized>(&self, message: &T) -> Result<Outgoing, SendError> {
-        let payload = Payload::encode(self.inner.encoding, message)?;
-        let permit = send::reserve(&self.inner.outbox, &self.inner.room, &payload).await?;
-        Ok(Outgoing::new(payload, permit))
-    }
-
     fn order(
         &self,
         message: Outgoing,
@@ -346,10 +379,8 @@ impl ThisWorker {
 struct Inner {
     orders: UnboundedSender<WorkerOrder>,
     facts: Arc<WorkerFacts>,
-    outbox: Arc<Outbox>,
+    mailbox: Mailbox,
     activity: Activity,
-    encoding: Encoding,
     inbox: Mutex<UnboundedReceiver<(Message, Receipt)>>,
     stage: watch::Receiver<Stage>,
-    room: Arc<Notify>,
 }

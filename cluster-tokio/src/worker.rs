@@ -1,21 +1,24 @@
 //! A worker, as its primary has it in hand.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_sys::primary::Command;
 use cluster_sys::{
-    Closed, Encoding, ExitStatus, Outgoing, Payload, Pid, Reply, SendError, Signal, TrySendError,
-    WorkerId, WorkerParts, WorkerState,
+    Closed, ExitStatus, Outgoing, Pid, Reply, SendError, Signal, TrySendError, WorkerId,
+    WorkerParts, WorkerState,
 };
 use serde::Serialize;
+use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::answer::answer;
 use crate::events::{Events, Interest};
+use crate::handle::{Handle, descriptors};
 use crate::order::Order;
-use crate::send;
+use crate::send::{self, Mailbox};
 
 /// A handle to a worker. Clones are the same worker. It stays good for questions when the
 /// worker is gone.
@@ -26,8 +29,7 @@ use crate::send;
 pub struct Worker {
     parts: WorkerParts,
     orders: UnboundedSender<Order>,
-    room: Arc<Notify>,
-    encoding: Encoding,
+    mailbox: Mailbox,
     kill_after: Option<Duration>,
 }
 
@@ -36,10 +38,10 @@ impl Worker {
         parts: WorkerParts,
         orders: UnboundedSender<Order>,
         room: Arc<Notify>,
-        encoding: Encoding,
         kill_after: Option<Duration>,
     ) -> Self {
-        Self { parts, orders, room, encoding, kill_after }
+        let mailbox = Mailbox { outbox: parts.outbox.clone(), encoding: parts.encoding, room };
+        Self { parts, orders, mailbox, kill_after }
     }
 
     /// Its number, which no other worker of this cluster ever has. (Node: `worker.id`.)
@@ -73,6 +75,36 @@ impl Worker {
         self.parts.facts.exited_after_disconnect()
     }
 
+    /// Where to write its standard input, if that is piped and was not taken before. (Node:
+    /// `worker.process.stdin`.)
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot take the pipe.
+    pub fn take_stdin(&self) -> io::Result<Option<pipe::Sender>> {
+        self.parts.pipes.take_stdin().map(pipe::Sender::from_owned_fd).transpose()
+    }
+
+    /// Where to read its standard output, if that is piped and was not taken before. (Node:
+    /// `worker.process.stdout`.)
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot take the pipe.
+    pub fn take_stdout(&self) -> io::Result<Option<pipe::Receiver>> {
+        self.parts.pipes.take_stdout().map(pipe::Receiver::from_owned_fd).transpose()
+    }
+
+    /// Where to read its error output, if that is piped and was not taken before. (Node:
+    /// `worker.process.stderr`.)
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot take the pipe.
+    pub fn take_stderr(&self) -> io::Result<Option<pipe::Receiver>> {
+        self.parts.pipes.take_stderr().map(pipe::Receiver::from_owned_fd).transpose()
+    }
+
     /// News of this worker from now on. If nobody has asked the cluster for events yet, also
     /// what there has been. The stream ends when the worker has disconnected and exited.
     pub fn events(&self) -> Events {
@@ -91,7 +123,7 @@ impl Worker {
     ///
     /// Dropped, the message is sent whole or not at all, and it is not known which.
     pub async fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        let message = self.pack(message).await?;
+        let message = self.mailbox.pack(message, Vec::new()).await?;
         send::written(|reply| self.order(message, Some(reply))).await
     }
 
@@ -106,7 +138,7 @@ impl Worker {
     ///
     /// Dropped while it waits, nothing is sent.
     pub async fn feed<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        let message = self.pack(message).await?;
+        let message = self.mailbox.pack(message, Vec::new()).await?;
         self.order(message, None)
     }
 
@@ -116,9 +148,45 @@ impl Worker {
     ///
     /// [`TrySendError::Full`] if too much is queued; otherwise as for [`feed`](Self::feed).
     pub fn try_send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), TrySendError> {
-        let payload = Payload::encode(self.encoding, message).map_err(SendError::from)?;
-        let permit = send::try_reserve(&self.parts.outbox, &payload)?;
-        Ok(self.order(Outgoing::new(payload, permit), None)?)
+        Ok(self.order(self.mailbox.try_pack(message)?, None)?)
+    }
+
+    /// Sends a message with handles, in this order among other messages, and waits until it is
+    /// written to the channel. The other side takes them by [`Handle::take_from`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send), if there are more than 64 handles, and if the runtime
+    /// cannot let go of one. The handles are closed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`send`](Self::send). Handles that are not sent are closed.
+    pub async fn send_handles<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        handles: impl IntoIterator<Item = impl Into<Handle>>,
+    ) -> Result<(), SendError> {
+        let handles = descriptors(handles)?;
+        let message = self.mailbox.pack(message, handles).await?;
+        send::written(|reply| self.order(message, Some(reply))).await
+    }
+
+    /// Sends a message with one handle. See [`send_handles`](Self::send_handles).
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_handles`](Self::send_handles).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`send_handles`](Self::send_handles).
+    pub async fn send_handle<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        handle: impl Into<Handle>,
+    ) -> Result<(), SendError> {
+        self.send_handles(message, [handle]).await
     }
 
     /// Asks it to leave gracefully: to accept no more, to finish what it has begun, and to
@@ -160,12 +228,6 @@ impl Worker {
             (Ok(status), _) | (Err(_), Some(status)) => Ok(status),
             (Err(_), None) => Err(Closed),
         }
-    }
-
-    async fn pack<T: Serialize + ?Sized>(&self, message: &T) -> Result<Outgoing, SendError> {
-        let payload = Payload::encode(self.encoding, message)?;
-        let permit = send::reserve(&self.parts.outbox, &self.room, &payload).await?;
-        Ok(Outgoing::new(payload, permit))
     }
 
     fn order(

@@ -11,7 +11,7 @@ use crate::id::{HandoffId, ListenerId, WorkerId};
 use crate::ledger::Connection;
 use crate::limits::ACCEPT_RETRY;
 use crate::listen::OsError;
-use crate::listeners::Gate;
+use crate::listeners::{Gate, Listener};
 use crate::token::HandleToken;
 
 impl Primary {
@@ -21,12 +21,14 @@ impl Primary {
         token: HandleToken,
         peer: Option<SocketAddr>,
     ) {
-        let Some(listener) = self.listeners.at_mut(id) else {
-            return self.close(token, Close::NoWorker);
-        };
-        listener.complained = false;
-        self.ledger.wait(id, Connection::new(token, peer));
-        self.dispatch(id);
+        match self.listeners.at_mut(id) {
+            Some(listener) if listener.is_handed_over() => {
+                listener.complained = false;
+                self.ledger.wait(id, Connection::new(token, peer));
+                self.dispatch(id);
+            }
+            Some(_) | None => self.close(token, Close::NoWorker),
+        }
     }
 
     /// A worker's application never saw a connection that was said to be taken.
@@ -132,9 +134,9 @@ impl Primary {
     }
 
     /// A connection that nobody has taken goes back to the front of its queue, or is closed if
-    /// its listener is gone (or never was open: a worker may name any).
+    /// its listener is gone (or never handed anything over: a worker may name any).
     fn put_back(&mut self, id: ListenerId, connection: Connection) {
-        if self.listeners.at(id).is_some_and(|it| it.address().is_some()) {
+        if self.listeners.at(id).is_some_and(Listener::is_handed_over) {
             self.ledger.wait_again(id, connection);
         } else {
             self.close(connection.token, Close::NoWorker);

@@ -5,7 +5,6 @@ mod command;
 mod turn;
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -27,10 +26,12 @@ use crate::host::ready::{Ready, Source};
 use crate::link::Link;
 use crate::message::Receipt;
 use crate::outbox::Outbox;
+use crate::pipes::Pipes;
 use crate::process::Process;
 use crate::reply::Reply;
 use crate::socket::ListenSocket;
-use crate::spawn::{Program, SpawnError, Spawning};
+use crate::settings::{InForce, Settings};
+use crate::spawn::{SpawnError, Spawning};
 
 pub use command::Command;
 
@@ -54,8 +55,7 @@ pub struct PrimaryHost {
     wait: Option<Instant>,
     /// When links that the operating system refused are tried again, and which.
     retry: Option<(Instant, Vec<WorkerId>)>,
-    program: Arc<Program>,
-    encoding: Encoding,
+    settings: Arc<InForce>,
     hello: Hello,
 }
 
@@ -77,16 +77,19 @@ pub struct WorkerParts {
     pub facts: Arc<WorkerFacts>,
     /// Room for messages to it.
     pub outbox: Arc<Outbox>,
+    /// How messages to it are encoded.
+    pub encoding: Encoding,
+    /// Our ends of its stdio, where piped.
+    pub pipes: Arc<Pipes>,
 }
 
 impl PrimaryHost {
-    /// A host without workers. Workers run `program` unless a fork says otherwise, and messages
-    /// to and from them are in `encoding`.
+    /// A host without workers. They run what the settings say, until those are changed.
     ///
     /// # Errors
     ///
     /// If the operating system has no more descriptors or memory.
-    pub fn new(config: Config, program: Program, encoding: Encoding) -> io::Result<Self> {
+    pub fn new(config: Config, settings: InForce) -> io::Result<Self> {
         let hello = Hello::new(BUILD).map_err(io::Error::other)?;
         Ok(Self {
             core: Primary::new(config),
@@ -100,8 +103,7 @@ impl PrimaryHost {
             unflushed: Vec::new(),
             wait: None,
             retry: None,
-            program: Arc::new(program),
-            encoding,
+            settings: Arc::new(settings),
             hello,
         })
     }
@@ -190,7 +192,7 @@ impl PrimaryHost {
 /// What a fork was asked with.
 #[derive(Debug)]
 struct Birth {
-    env: Vec<(OsString, Option<OsString>)>,
+    settings: Settings,
     reply: Reply<Result<WorkerParts, ForkError>>,
 }
 
@@ -199,6 +201,8 @@ struct Birth {
 struct Entry {
     facts: Arc<WorkerFacts>,
     outbox: Arc<Outbox>,
+    encoding: Encoding,
+    pipes: Arc<Pipes>,
     /// Until the channel has ended.
     link: Option<Link<ToPrimary>>,
     body: Body,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::pin::pin;
 
-use cluster_tokio::{Builder, Cluster, Event, Events, Signal};
+use cluster_tokio::{Builder, Cluster, Event, Events, Settings, Signal};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use crate::Failure;
@@ -16,7 +16,7 @@ pub(crate) async fn run(builder: Builder, options: &Options) -> Result<(), Failu
     say(format_args!("primary {}", std::process::id()))?;
     let mut builder = builder.schedule(options.schedule());
     if let Some(program) = &options.exec {
-        builder = builder.exec(program).args(&options.args);
+        builder = builder.settings(&Settings::new().exec(program).args(&options.args));
     }
     let cluster = builder.start()?;
     let mut events = cluster.events();

@@ -10,6 +10,7 @@ use cluster_core::{
     Address, HandleName, ListenError, ListenSpec, ListenerId, OsError, Signal, ToWorker, WorkerId,
     WorkerState,
 };
+use cluster_ipc::Encoding;
 use mio::Interest;
 use nix::errno::Errno;
 
@@ -22,8 +23,10 @@ use crate::invitation::{Invitation, VARIABLE};
 use crate::limits::SEND_RETRY;
 use crate::link::{Flushed, Link};
 use crate::outbox::Outbox;
+use crate::pipes::Pipes;
 use crate::socket::ListenSocket;
-use crate::spawn::{CHANNEL_FD, Program, SpawnError, SpawnStage, Spawning};
+use crate::settings::InForce;
+use crate::spawn::{CHANNEL_FD, SpawnError, SpawnStage, Spawning};
 
 impl PrimaryHost {
     pub(super) fn carry_out(&mut self, now: Instant, action: Action) {
@@ -119,12 +122,12 @@ impl PrimaryHost {
     }
 
     fn spawn(&mut self, now: Instant, worker: WorkerId) {
-        let Some(Birth { env, reply }) = self.births.remove(&worker) else { return };
-        let mut program = Program::clone(&self.program);
-        program.env.extend(env);
+        let Some(Birth { settings, reply }) = self.births.remove(&worker) else { return };
+        let settings = self.settings.with(&settings);
         let mut entry = Entry::new(worker);
+        entry.encoding = settings.encoding;
         entry.forked = Some(reply);
-        let born = self.start(worker, &program).and_then(|(spawning, link)| {
+        let born = self.start(worker, &settings).and_then(|(spawning, link)| {
             self.ready.watch(Place::Spawning(worker), spawning.as_fd(), Interest::READABLE)?;
             self.ready.watch(
                 Place::Process(worker),
@@ -155,11 +158,11 @@ impl PrimaryHost {
     fn start(
         &self,
         worker: WorkerId,
-        program: &Program,
+        settings: &InForce,
     ) -> Result<(Spawning, Link<cluster_core::ToPrimary>), SpawnError> {
         let (ours, theirs) = Channel::pair()?;
-        let invitation = Invitation::text(worker, theirs.as_fd(), CHANNEL_FD, self.encoding)?;
-        let spawning = program.spawn(theirs, &[(VARIABLE, invitation)])?;
+        let invitation = Invitation::text(worker, theirs.as_fd(), CHANNEL_FD, settings.encoding)?;
+        let spawning = settings.program.spawn(theirs, &[(VARIABLE, invitation)])?;
         Ok((spawning, Link::new(ours, &self.hello, self.ready.waker().clone())))
     }
 
@@ -278,6 +281,8 @@ impl Entry {
         Self {
             facts: Arc::new(WorkerFacts::new(worker)),
             outbox: Arc::<Outbox>::default(),
+            encoding: Encoding::default(),
+            pipes: Arc::<Pipes>::default(),
             link: None,
             body: Body::Gone(None),
             forked: None,

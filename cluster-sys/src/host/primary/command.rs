@@ -1,14 +1,16 @@
 //! What an application may want of a primary's host.
 
-use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_core::{ExitStatus, Signal, WorkerId};
 
 use super::{Birth, Entry, PrimaryHost, WorkerParts};
 use crate::error::{ForkError, SendError};
+use crate::event::Event;
 use crate::message::Outgoing;
 use crate::reply::Reply;
+use crate::settings::{InForce, Settings};
 
 /// A wish of the application. Wishes about workers that are gone do nothing, and are answered
 /// as such where there is an answer.
@@ -17,10 +19,20 @@ use crate::reply::Reply;
 pub enum Command {
     /// Start a worker.
     Fork {
-        /// Changes to its environment, over those of the program.
-        env: Vec<(OsString, Option<OsString>)>,
+        /// Changes to the settings in force, for this worker only.
+        settings: Settings,
         /// Hears when its program runs, or that it cannot.
         reply: Reply<Result<WorkerParts, ForkError>>,
+    },
+    /// Change the settings of later forks.
+    Setup {
+        /// The changes.
+        settings: Settings,
+    },
+    /// Tell the settings in force.
+    Settings {
+        /// Hears them.
+        reply: Reply<Arc<InForce>>,
     },
     /// Ask a worker to leave.
     Disconnect {
@@ -74,7 +86,9 @@ pub enum Command {
 impl PrimaryHost {
     pub(super) fn command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Fork { env, reply } => self.fork(env, reply),
+            Command::Fork { settings, reply } => self.fork(settings, reply),
+            Command::Setup { settings } => self.setup(&settings),
+            Command::Settings { reply } => reply.send(self.settings.clone()),
             Command::Disconnect { worker, kill_after } => {
                 // A worker that is gone has left already.
                 self.core.disconnect(now, worker, kill_after).unwrap_or_default();
@@ -101,13 +115,18 @@ impl PrimaryHost {
 
     fn fork(
         &mut self,
-        env: Vec<(OsString, Option<OsString>)>,
+        settings: Settings,
         reply: Reply<Result<WorkerParts, ForkError>>,
     ) {
         match self.core.fork() {
-            Ok(worker) => drop(self.births.insert(worker, Birth { env, reply })),
+            Ok(worker) => drop(self.births.insert(worker, Birth { settings, reply })),
             Err(error) => reply.send(Err(error.into())),
         }
+    }
+
+    fn setup(&mut self, changes: &Settings) {
+        self.settings = Arc::new(self.settings.with(changes));
+        self.publish(Event::Setup { settings: self.settings.clone() });
     }
 
     fn send(
@@ -137,6 +156,11 @@ impl PrimaryHost {
 
 impl Entry {
     pub(super) fn parts(&self) -> WorkerParts {
-        WorkerParts { facts: self.facts.clone(), outbox: self.outbox.clone() }
+        WorkerParts {
+            facts: self.facts.clone(),
+            outbox: self.outbox.clone(),
+            encoding: self.encoding,
+            pipes: self.pipes.clone(),
+        }
     }
 }

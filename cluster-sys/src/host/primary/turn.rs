@@ -13,6 +13,7 @@ use crate::event::{ClusterError, Event};
 use crate::limits::{ACCEPTS_PER_TURN, READS_PER_TURN};
 use crate::link::{Incoming, LinkError, Reading};
 use crate::socket::{AcceptError, Accepted};
+use crate::spawn::SpawnedParts;
 
 impl PrimaryHost {
     pub(super) fn visit(&mut self, now: Instant, place: Place) {
@@ -74,9 +75,10 @@ impl PrimaryHost {
         };
         self.ready.ignore(Place::Spawning(worker), spawning.as_fd());
         let pid = spawning.process().pid();
-        let process = spawning.into_parts().process;
+        let SpawnedParts { process, stdin, stdout, stderr } = spawning.into_parts();
         match outcome {
             Ok(()) => {
+                entry.pipes.set([stdin, stdout, stderr]);
                 entry.body = Body::Running(process);
                 self.core.handle_input(now, Input::Spawned { worker, pid });
                 // What became ready before was put off.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use crate::address::Address;
 use crate::control::{Grant, ToPrimary, ToWorker};
 use crate::id::{HandoffId, ListenerId, RequestId};
+use crate::limits::LISTENER_DATA_MAX;
 use crate::listen::{ListenError, ListenSpec};
 use crate::output::Output;
 use crate::schedule::Sharing;
@@ -71,6 +72,10 @@ impl Agent {
             (Channel::Closed, _) => self.fail(request, ListenError::Disconnected),
             (Channel::Open, Intent::Leaving { .. } | Intent::Killing { .. }) => {
                 self.fail(request, ListenError::Leaving);
+            }
+            // What does not fit is not even asked for.
+            (Channel::Open, Intent::None) if spec.data.len() > LISTENER_DATA_MAX => {
+                self.fail(request, ListenError::TooMuchData);
             }
             (Channel::Open, Intent::None) => {
                 self.requests.insert(request);
@@ -414,4 +419,26 @@ struct Untaken {
     handoff: HandoffId,
     connection: HandleToken,
     peer: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_data_than_a_listener_may_carry_is_not_even_asked_for() {
+        let mut agent = Agent::new();
+        let unix = Address::Unix(crate::UnixName(b"/s".to_vec()));
+        let with = |len| ListenSpec { data: vec![0; len], ..ListenSpec::new(unix.clone()) };
+        agent.listen(with(LISTENER_DATA_MAX));
+        let refused = agent.listen(with(LISTENER_DATA_MAX + 1));
+        let outputs: Vec<_> = std::iter::from_fn(|| match agent.poll_output() {
+            Output::Wait(_) => None,
+            other => Some(other),
+        })
+        .collect();
+        assert_eq!(outputs.len(), 3, "online, the first request, and nothing else but this");
+        let failed = Event::ListenFailed { request: refused, error: ListenError::TooMuchData };
+        assert_eq!(outputs[2], Output::Event(failed));
+    }
 }

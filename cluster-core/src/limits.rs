@@ -9,6 +9,9 @@ pub const WORKERS_MAX: usize = 4096;
 /// How many listeners a worker may share at a time.
 pub const LISTENERS_PER_WORKER: usize = 1024;
 
+/// How many bytes of data a listener may carry for all that share it.
+pub const LISTENER_DATA_MAX: usize = 16 * 1024;
+
 /// How many accepted connections of one listener wait in the primary when no worker has room,
 /// unless the configuration says otherwise. Beyond it, accepting pauses and connections wait
 /// in the kernel's backlog.

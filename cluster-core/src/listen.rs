@@ -60,6 +60,11 @@ pub enum ListenError {
     /// [`LISTENERS_PER_WORKER`]: crate::limits::LISTENERS_PER_WORKER
     #[error("the worker has as many listeners as it may")]
     TooMany,
+    /// There is more data than a listener may carry ([`LISTENER_DATA_MAX`]).
+    ///
+    /// [`LISTENER_DATA_MAX`]: crate::limits::LISTENER_DATA_MAX
+    #[error("there is more data than a listener may carry")]
+    TooMuchData,
     /// The channel to the primary closed before the answer came.
     #[error("the channel to the primary is closed")]
     Disconnected,

@@ -54,7 +54,8 @@ pub(crate) enum Flushed {
 /// How far a read came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// There may be more.
+    /// There may be more: even a read that stops short may have the end behind it, and an end
+    /// that came together with bytes shows as no edge of its own.
     More,
     /// There is no more for now.
     Drained,
@@ -164,16 +165,11 @@ impl<In: ControlMessage> Link<In> {
 
     /// Reads once.
     pub(crate) fn receive(&mut self) -> Result<Reading, ReceiveError> {
-        let spare = self.decoder.spare();
-        let room = spare.len();
-        match self.channel.receive(spare, &mut self.received) {
+        match self.channel.receive(self.decoder.spare(), &mut self.received) {
             Ok(0) => Ok(Reading::End),
             Ok(bytes) => {
-                // A read that stops short has emptied the channel, unless it stopped behind
-                // descriptors. More that comes later shows as a new edge.
-                let more = bytes == room || !self.received.is_empty();
                 self.decoder.filled(bytes, self.received.drain(..));
-                Ok(if more { Reading::More } else { Reading::Drained })
+                Ok(Reading::More)
             }
             Err(ReceiveError::WouldBlock) => Ok(Reading::Drained),
             Err(error) => Err(error),

@@ -6,7 +6,7 @@ use crate::control::{Grant, ToWorker};
 use crate::deadlines::Reason;
 use crate::id::{ListenerId, RequestId, WorkerId};
 use crate::life::Fact;
-use crate::limits::LISTENERS_PER_WORKER;
+use crate::limits::{LISTENER_DATA_MAX, LISTENERS_PER_WORKER};
 use crate::listen::{ListenError, ListenSpec, OsError};
 use crate::listeners::{Gate, Listener, Match, Place};
 use crate::schedule::Sharing;
@@ -19,7 +19,7 @@ impl Primary {
         mut spec: ListenSpec,
     ) {
         let data = std::mem::take(&mut spec.data);
-        let found = self.may_listen(worker).and_then(|()| {
+        let found = self.may_listen(worker, data.len()).and_then(|()| {
             match self.listeners.find(worker, &spec.address) {
                 Match::Held => Err(ListenError::AlreadyListening),
                 Match::Found(listener) => Ok(listener),
@@ -99,11 +99,14 @@ impl Primary {
         }
     }
 
-    fn may_listen(&self, worker: WorkerId) -> Result<(), ListenError> {
+    fn may_listen(&self, worker: WorkerId, data: usize) -> Result<(), ListenError> {
         let stays =
             self.workers.get(&worker).is_some_and(|life| life.hears() && !life.is_leaving());
         if !stays {
             return Err(ListenError::Leaving);
+        }
+        if data > LISTENER_DATA_MAX {
+            return Err(ListenError::TooMuchData);
         }
         if self.listeners.of(worker).len() >= LISTENERS_PER_WORKER {
             return Err(ListenError::TooMany);

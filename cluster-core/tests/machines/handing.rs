@@ -375,7 +375,5 @@ fn stray_acknowledgements() {
         world.tell_primary(Input::Received { worker: workers[1], message, handle: None });
     }
     assert_eq!(world.primary.connections(), 1);
-    assert_snapshot!(world.transcript(), @"
-    and nothing else
-    ");
+    assert_snapshot!(world.transcript(), @"and nothing else");
 }

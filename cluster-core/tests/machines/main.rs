@@ -1,7 +1,7 @@
 //! The machines of `cluster-core`, led through their lives in a world that is all in memory.
 //!
-//! * [`lifecycles`], [`ends`], [`sharing`], [`handing`], [`accepting`]: golden transcripts, each
-//!   ends with "and nothing else";
+//! * [`lifecycles`], [`ends`], [`sharing`], [`identity`], [`handing`], [`accepting`],
+//!   [`lending`]: golden transcripts, each ends with "and nothing else";
 //! * [`every`]: the small space, exhausted;
 //! * [`random`]: the large one, by seed;
 //! * [`limits`]: each limit, reached.
@@ -12,6 +12,8 @@ mod accepting;
 mod ends;
 mod every;
 mod handing;
+mod identity;
+mod lending;
 mod lifecycles;
 mod limits;
 mod random;

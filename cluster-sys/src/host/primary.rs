@@ -29,8 +29,8 @@ use crate::outbox::Outbox;
 use crate::pipes::Pipes;
 use crate::process::Process;
 use crate::reply::Reply;
-use crate::socket::ListenSocket;
 use crate::settings::{InForce, Settings};
+use crate::socket::ListenSocket;
 use crate::spawn::{SpawnError, Spawning};
 
 pub use command::Command;

@@ -110,3 +110,33 @@ impl<S> AsFd for Ready<S> {
 }
 
 const EVENTS_PER_POLL: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    impl Source for usize {
+        fn token(self) -> Token {
+            Token(self)
+        }
+
+        fn of(Token(token): Token) -> Self {
+            token
+        }
+    }
+
+    /// Whoever polls edge-triggered is not told a second time of what was not fetched.
+    #[test]
+    fn more_than_one_poll_gives_are_all_seen_in_one_look() {
+        let mut ready = Ready::new(0).unwrap();
+        let pairs: Vec<_> = (0..=EVENTS_PER_POLL).map(|_| UnixStream::pair().unwrap()).collect();
+        for (number, (ours, _)) in (1..).zip(&pairs) {
+            ready.watch(number, ours.as_fd(), Interest::WRITABLE).unwrap();
+        }
+        assert_eq!(ready.look(), pairs.len());
+        while ready.pop().is_some() {}
+        assert_eq!(ready.look(), 0);
+    }
+}

@@ -301,6 +301,7 @@ impl Drop for WorkerHost {
     /// A program may end as soon as its server has. What the server gave back in its last moment
     /// still goes to the primary, as far as the channel takes it without waiting.
     fn drop(&mut self) {
+        self.events.clear();
         self.deliveries.clear();
         self.take_returns();
         self.flush(None);

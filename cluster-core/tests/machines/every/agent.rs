@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cluster_core::agent::{Action, Event, Input};
 use cluster_core::{
     Agent, Grant, HandleName, HandleToken, HandoffId, ListenError, ListenSpec, ListenerId, Output,
-    RequestId, Signal, ToPrimary, ToWorker,
+    RequestId, Sharing, Signal, ToPrimary, ToWorker,
 };
 
 use super::{Trial, every_sequence};
@@ -25,6 +25,8 @@ enum Letter {
     // What the primary says.
     Granted,
     GrantedAgain,
+    GrantedWithSocket,
+    GrantedSocketLost,
     Denied,
     Connection,
     ConnectionStray,
@@ -39,7 +41,7 @@ enum Letter {
 
 use Letter::*;
 
-const ALPHABET: [Letter; 18] = [
+const ALPHABET: [Letter; 20] = [
     Listen,
     Close,
     Take,
@@ -49,6 +51,8 @@ const ALPHABET: [Letter; 18] = [
     CloseChannel,
     Granted,
     GrantedAgain,
+    GrantedWithSocket,
+    GrantedSocketLost,
     Denied,
     Connection,
     ConnectionStray,
@@ -79,6 +83,9 @@ struct Life {
     listeners: BTreeSet<ListenerId>,
     granted: u32,
     requests: BTreeSet<RequestId>,
+    /// What the primary says just now, and whether a socket that came with it is adopted.
+    heard: Option<Letter>,
+    adopted: bool,
     tokens: u64,
     /// In the agent's hands.
     held: BTreeSet<HandleName>,
@@ -106,6 +113,8 @@ impl Life {
             listeners: BTreeSet::new(),
             granted: 0,
             requests: BTreeSet::new(),
+            heard: None,
+            adopted: false,
             tokens: 0,
             held: BTreeSet::new(),
             delivered: Vec::new(),
@@ -160,7 +169,10 @@ impl Life {
 
     fn message(&mut self, letter: Letter) -> Option<(ToWorker, Option<HandleToken>)> {
         let request = self.requests.first().copied().unwrap_or(RequestId(99));
-        let grant = |number| Grant { listener: ListenerId(number), address: tcp(80) };
+        let grant = |number, sharing| {
+            let listener = ListenerId(number);
+            Ok(Grant { listener, address: tcp(80), sharing, data: Vec::new() })
+        };
         let listener = match letter {
             Connection | ConnectionBare => self.listener(),
             _ => ListenerId(98),
@@ -168,10 +180,19 @@ impl Life {
         Some(match letter {
             Granted => {
                 self.granted += 1;
-                let result = Ok(grant(self.granted));
+                let result = grant(self.granted, Sharing::HandedOver);
                 (ToWorker::Listen { request, result }, None)
             }
-            GrantedAgain => (ToWorker::Listen { request, result: Ok(grant(1)) }, None),
+            GrantedWithSocket | GrantedSocketLost => {
+                self.granted += 1;
+                let result = grant(self.granted, Sharing::Kernel);
+                let socket = (letter == GrantedWithSocket).then(|| self.token());
+                (ToWorker::Listen { request, result }, socket)
+            }
+            GrantedAgain => {
+                let result = grant(1, Sharing::HandedOver);
+                (ToWorker::Listen { request, result }, None)
+            }
             Denied => {
                 let result = Err(ListenError::TooMany);
                 (ToWorker::Listen { request, result }, None)
@@ -242,6 +263,11 @@ impl Life {
                 assert!(self.held.remove(&connection.name()), "held until now");
                 self.delivered.push(connection.name());
             }
+            Action::Adopt { listener: _, socket } => {
+                assert_eq!(self.heard, Some(GrantedWithSocket), "where there is one to adopt");
+                assert!(self.held.remove(&socket.name()), "held until now");
+                assert!(!std::mem::replace(&mut self.adopted, true), "once");
+            }
             Action::Close { connection } => {
                 assert!(self.held.remove(&connection.name()), "held until now");
             }
@@ -262,6 +288,9 @@ impl Life {
             Event::Listening { request, listener, .. } => {
                 assert!(self.requests.remove(&request), "answered once");
                 assert!(!self.draining, "not while it leaves");
+                assert_ne!(self.heard, Some(GrantedSocketLost), "it could never accept");
+                let lent = self.heard == Some(GrantedWithSocket);
+                assert_eq!(self.adopted, lent, "the socket comes before the news");
                 self.listeners.insert(listener);
             }
             Event::ListenFailed { request, .. } => {
@@ -291,6 +320,7 @@ impl Trial for Life {
     }
 
     fn apply(&mut self, letter: Letter) {
+        (self.heard, self.adopted) = (Some(letter), false);
         if let Some((message, handle)) = self.message(letter) {
             self.agent.handle_input(Input::Received { message, handle });
         } else if letter == ChannelEnds {
@@ -302,5 +332,6 @@ impl Trial for Life {
             self.command(letter);
         }
         self.drain();
+        (self.heard, self.adopted) = (None, false);
     }
 }

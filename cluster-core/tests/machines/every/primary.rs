@@ -41,6 +41,7 @@ enum Letter {
     // Sockets and time.
     Bound,
     BindFailed,
+    LendFailed,
     Accepted,
     AcceptFailed,
     SecondPasses,
@@ -48,7 +49,7 @@ enum Letter {
 
 use Letter::*;
 
-const ALPHABET: [Letter; 25] = [
+const ALPHABET: [Letter; 26] = [
     Disconnect,
     DisconnectAll,
     Kill,
@@ -71,6 +72,7 @@ const ALPHABET: [Letter; 25] = [
     Unexpected,
     Bound,
     BindFailed,
+    LendFailed,
     Accepted,
     AcceptFailed,
     SecondPasses,
@@ -104,6 +106,23 @@ fn every_life_beside_another() {
     });
 }
 
+/// As before, where the kernel shares what the worker listens on.
+#[test]
+fn every_life_with_copies() {
+    every_sequence("with copies, from the fork", &ALPHABET, 6, || {
+        Life::begin_under(Schedule::None, &[], Promises::Kept)
+    });
+    let before = [Spawned, Online, Listen, Bound];
+    every_sequence("with copies, beside another", &ALPHABET, 5, || {
+        let mut life = Life::begin_under(Schedule::None, &before, Promises::Kept);
+        life.add_sibling();
+        life
+    });
+    every_sequence("with copies, broken promises", &ALPHABET, 4, || {
+        Life::begin_under(Schedule::None, &before, Promises::Broken)
+    });
+}
+
 /// A host that promises nothing, and a worker that says anything at any time, cannot make the
 /// primary panic, lose a descriptor, or tell an end twice.
 #[test]
@@ -126,6 +145,7 @@ struct Life {
     now: Instant,
     worker: WorkerId,
     promises: Promises,
+    schedule: Schedule,
     facts: Facts,
     told: Told,
     tokens: u64,
@@ -134,6 +154,8 @@ struct Life {
     /// Listeners that were asked for, and whether they accept once they are bound.
     binding: BTreeSet<ListenerId>,
     bound: BTreeMap<ListenerId, bool>,
+    /// What was lent to the worker by the last letter.
+    lent: Option<ListenerId>,
     farewells: u32,
 }
 
@@ -162,7 +184,11 @@ struct Told {
 
 impl Life {
     fn begin(before: &[Letter], promises: Promises) -> Self {
-        let config = Config::new(Schedule::RoundRobin, 2, 2).expect("sensible");
+        Self::begin_under(Schedule::RoundRobin, before, promises)
+    }
+
+    fn begin_under(schedule: Schedule, before: &[Letter], promises: Promises) -> Self {
+        let config = Config::new(schedule, 2, 2).expect("sensible");
         let mut primary = Primary::new(config);
         let worker = primary.fork().expect("room");
         let mut life = Self {
@@ -170,6 +196,7 @@ impl Life {
             now: EPOCH.with(|epoch| *epoch),
             worker,
             promises,
+            schedule,
             facts: Facts::default(),
             told: Told::default(),
             tokens: 0,
@@ -177,6 +204,7 @@ impl Life {
             in_flight: Vec::new(),
             binding: BTreeSet::new(),
             bound: BTreeMap::new(),
+            lent: None,
             farewells: 0,
         };
         life.drain();
@@ -207,7 +235,8 @@ impl Life {
             Online | Listen | Listening | Close | Leaving | TakenStray | RefusedStray
             | Returned | Unexpected => speaks,
             Bound | BindFailed => !self.binding.is_empty(),
-            Accepted | AcceptFailed => !self.bound.is_empty(),
+            LendFailed => self.lent.is_some(),
+            Accepted | AcceptFailed => !self.bound.is_empty() && self.schedule != Schedule::None,
             Disconnect | DisconnectAll | Kill | EndChannel | SecondPasses => true,
         }
     }
@@ -265,6 +294,10 @@ impl Life {
                 Input::ListenDone { listener: binding, result: Ok(tcp(80)) }
             }
             BindFailed => Input::ListenDone { listener: binding, result: Err(error) },
+            LendFailed => {
+                let listener = self.lent.unwrap_or(bound);
+                Input::LendFailed { worker, request: RequestId(1), listener, error }
+            }
             Accepted => Input::Accepted { listener: bound, connection: self.token(), peer: None },
             AcceptFailed => Input::AcceptFailed { listener: bound, error },
             SecondPasses => Input::Timeout,
@@ -299,6 +332,8 @@ impl Life {
             }
         }
         assert_eq!(self.primary.connections(), self.held.len(), "what came in is held or out");
+        let nothing_waits = self.held.is_empty() || self.schedule != Schedule::None;
+        assert!(nothing_waits, "what the primary does not hand over does not wait there");
         let alone = self.primary.workers().all(|it| it == self.worker);
         let listens = !self.bound.is_empty() || !self.binding.is_empty();
         if self.promises == Promises::Kept && alone && !listens {
@@ -336,11 +371,22 @@ impl Life {
                     }
                 }
             }
+            Action::Lend { worker, message, listener } => {
+                assert_eq!(self.schedule, Schedule::None, "not in turns");
+                assert_eq!(message.handles(), 1);
+                assert!(self.bound.contains_key(&listener) || !kept, "there is a descriptor");
+                if worker == self.worker {
+                    assert!(!self.told.ended && !self.told.draining, "lent to one that stays");
+                    assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
+                    self.lent = Some(listener);
+                }
+            }
             Action::EndChannel { .. } => {
                 assert!(!std::mem::replace(&mut self.told.ended, true), "ended once");
             }
             Action::Listen { listener, .. } => assert!(self.binding.insert(listener), "once"),
             Action::ResumeAccept { listener } => {
+                assert_ne!(self.schedule, Schedule::None, "the worker accepts");
                 let before = self.bound.insert(listener, true);
                 assert!(before == Some(false) || !kept, "bound, and not accepting");
             }
@@ -433,6 +479,7 @@ impl Trial for Life {
         } else {
             let input = self.fact(letter);
             self.note(letter);
+            self.lent = None;
             self.tell(input);
         }
     }

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use cluster_core::primary::Close;
 use cluster_core::{
-    Address, Config, ExitStatus, OsError, Schedule, Signal, UnixName, WorkerId, WorkerState,
+    Address, Config, ExitStatus, ListenSpec, OsError, Schedule, Signal, UnixName, WorkerId,
+    WorkerState,
 };
 
 use crate::world::chance::Chance;
-use crate::world::kernel::{Connection, Number};
+use crate::world::kernel::{Connection, Holder, Number};
 use crate::world::process::{End, Process, Stage};
-use crate::world::{World, tcp};
+use crate::world::{World, tcp, udp};
 
 const WORKERS_MAX: usize = 6;
 
 pub(super) struct Storm {
     pub(super) world: World,
     chance: Chance,
+    schedule: Schedule,
     addresses: Vec<Address>,
     clients: usize,
     /// How many of a hundred moments bring an incident.
@@ -42,14 +44,25 @@ impl Storm {
         let mut chance = Chance::new(seed);
         let window = 1 + chance.below(8);
         let waiting = 1 + chance.below(32);
-        let config = Config::new(Schedule::RoundRobin, waiting, window).expect("sensible");
+        let schedule = if chance.odds(40) { Schedule::None } else { Schedule::RoundRobin };
+        let config = Config::new(schedule, waiting, window).expect("sensible");
         let mut world = World::new(config);
         world.room = 1 + chance.below(8);
-        let all = [tcp(80), tcp(0), tcp(40_001), Address::Unix(UnixName(b"/x".to_vec()))];
+        let (unix, inherited) = (UnixName(b"/x".to_vec()), 3);
+        world.kernel.inherited.insert(inherited, tcp(81));
+        let all = [
+            tcp(80),
+            tcp(0),
+            udp(53),
+            udp(0),
+            tcp(40_001),
+            Address::Unix(unix),
+            Address::Inherited(inherited),
+        ];
         let addresses = all[..=chance.below(all.len())].to_vec();
         let clients = 20 + chance.below(200);
         let fury = 1 + chance.below(20);
-        Self { world, chance, addresses, clients, fury }
+        Self { world, chance, schedule, addresses, clients, fury }
     }
 
     /// Anything happens at any moment.
@@ -90,10 +103,27 @@ impl Storm {
         for process in self.world.processes.values().filter(|it| it.lives()) {
             assert_eq!(process.application.requests.len(), 0, "every request is answered");
         }
+        self.check_sockets();
+    }
+
+    /// A socket is open in the primary as long as somebody shares it. Where the kernel shares
+    /// it, each sharer has one copy, and nobody else has any.
+    fn check_sockets(&self) {
         for (listener, socket) in &self.world.kernel.sockets {
-            let shares =
-                |it: &Process| it.is_healthy() && it.application.listeners.contains(listener);
-            assert!(self.world.processes.values().any(shares), "nobody shares {socket:?}");
+            let shares = |it: &Process| it.application.listeners.contains(listener);
+            let adopted = |it: &Process| it.application.adopted.contains(listener);
+            let sharers: Vec<_> =
+                self.world.processes.iter().filter(|(_, it)| it.lives() && shares(it)).collect();
+            assert!(!sharers.is_empty(), "nobody shares {socket:?}");
+            assert!(sharers.iter().all(|(_, it)| it.is_healthy()), "those who stay share");
+            let mut holders = vec![Holder::Primary];
+            if self.schedule == Schedule::None || matches!(socket.address, Some(Address::Udp(_))) {
+                assert!(sharers.iter().all(|(_, it)| adopted(it)), "each has a copy");
+                holders.extend(sharers.iter().map(|(worker, _)| Holder::Worker(**worker)));
+            }
+            let mut copies = socket.copies.clone();
+            copies.sort_unstable();
+            assert_eq!(copies, holders, "{socket:?}");
         }
     }
 
@@ -117,7 +147,8 @@ impl Storm {
         let connections = &self.world.kernel.connections;
         let last = connections[connections.len() - rounds * well.len()..].iter();
         let readers: Vec<_> = last.filter_map(|it| it.reader).collect();
-        for worker in &well {
+        assert_eq!(readers.len(), rounds * well.len(), "each client is served");
+        for worker in well.iter().filter(|_| self.schedule == Schedule::RoundRobin) {
             let served = readers.iter().filter(|reader| *reader == worker).count();
             assert_eq!(served, rounds, "worker {worker} serves as many as the others");
         }
@@ -136,6 +167,8 @@ impl Storm {
         assert!(self.world.kernel.sockets.is_empty(), "no listener without sharers");
         assert_eq!(self.world.deadline, None, "nothing to wait for");
         self.balance();
+        let reset = self.fates().filter(|fate| *fate == Fate::Reset).count();
+        assert_eq!(reset, self.world.kernel.reset, "only what nobody accepted is reset");
         let copies = self.world.kernel.connections.iter().map(|it| it.copies.len());
         assert_eq!(copies.sum::<usize>(), 0, "no descriptor leaks");
     }
@@ -173,13 +206,11 @@ impl Storm {
             return Fate::Served;
         }
         match connection.closed {
-            None => {
-                assert!(!connection.accepted, "hung: {name}");
-                Fate::Reset
-            }
+            None if !connection.accepted => Fate::Reset,
             Some(Close::Taken) if connection.dropped => Fate::Dropped,
-            Some(Close::Taken) => {
-                let taken_by = connection.taken_by.expect("taken");
+            // The primary never had what a worker accepted itself.
+            None | Some(Close::Taken) => {
+                let taken_by = connection.taken_by.unwrap_or_else(|| panic!("hung: {name}"));
                 let lives = self.world.processes[&taken_by].lives();
                 assert!(!lives, "lost with a worker that lives: {name}");
                 Fate::LostWithWorker
@@ -225,8 +256,11 @@ impl Storm {
     fn listen(&mut self) {
         let Some(worker) = self.running() else { return };
         let place = self.chance.below(self.addresses.len());
-        let address = self.addresses[place].clone();
-        self.world.listen(worker, &address);
+        let mut spec = ListenSpec::new(self.addresses[place].clone());
+        if self.chance.odds(20) {
+            spec.data = format!("from {worker}").into_bytes();
+        }
+        self.world.listen_as(worker, spec);
     }
 
     fn close_listener(&mut self) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cluster_core::{Address, ExitStatus, ListenSpec, ListenerId, Signal, WorkerId};
 
-use super::kernel::Number;
+use super::kernel::{Holder, Number};
 use super::process::{End, Stage};
 use super::{World, words};
 
@@ -64,8 +64,12 @@ impl World {
             process.link.queue.clear();
             process.link.up.clear();
         }
-        self.kernel.sockets.clear();
-        self.kernel.close_all(super::kernel::Holder::Primary);
+        for &worker in self.processes.keys() {
+            self.kernel.close_all(Holder::Queue(worker));
+            self.kernel.close_all(Holder::Up(worker));
+        }
+        self.kernel.sockets.retain(|_, it| it.address.is_some());
+        self.kernel.close_all(Holder::Primary);
     }
 
     /// Leaving counts only while there is somebody to ask.
@@ -80,9 +84,14 @@ impl World {
 /// In a worker.
 impl World {
     pub(crate) fn listen(&mut self, worker: WorkerId, address: &Address) {
-        self.trace(">", || format!("worker {worker} listens on {address}"));
+        self.listen_as(worker, ListenSpec::new(address.clone()));
+    }
+
+    pub(crate) fn listen_as(&mut self, worker: WorkerId, spec: ListenSpec) {
+        let data = words::data(&spec.data);
+        self.trace(">", || format!("worker {worker} listens on {}{data}", spec.address));
         let process = self.process(worker);
-        let request = process.agent.listen(ListenSpec::new(address.clone()));
+        let request = process.agent.listen(spec);
         process.application.requests.insert(request);
         self.drain_agent(worker);
     }
@@ -91,7 +100,8 @@ impl World {
         self.trace(">", || format!("worker {worker} closes l{}", listener.0));
         let process = self.process(worker);
         process.application.listeners.retain(|it| *it != listener);
-        process.agent.close(listener);
+        self.close_own(worker, listener);
+        self.process(worker).agent.close(listener);
         self.drain_agent(worker);
     }
 
@@ -123,7 +133,8 @@ impl World {
     /// A client connects; `None` if the kernel refuses it.
     pub(crate) fn connect(&mut self, address: &Address) -> Option<Number> {
         let number = self.kernel.connect(address)?;
-        self.trace(">", || format!("client {} connects", words::letter(number)));
+        let verb = if let Address::Udp(_) = address { "sends" } else { "connects" };
+        self.trace(">", || format!("client {} {verb}", words::letter(number)));
         Some(number)
     }
 }

@@ -6,18 +6,25 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use cluster_core::primary::Close;
 use cluster_core::{Address, ListenSpec, ListenerId, OsError, WorkerId};
 
-/// The number of a connection, which is also the name of its descriptor.
+/// The name of a descriptor: the number of a connection, or that of a [`socket`].
 pub(crate) type Number = usize;
+
+/// Sockets have numbers that no connection reaches.
+const SOCKETS: Number = 1_000_000;
 
 /// Linux: `EADDRINUSE`.
 pub(crate) const ADDRESS_IN_USE: OsError = OsError(98);
 /// Linux: `EMFILE`.
 pub(crate) const TOO_MANY_FILES: OsError = OsError(24);
+/// Linux: `EBADF`.
+pub(crate) const NO_SUCH_FILE: OsError = OsError(9);
 
 /// Who holds a copy of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
     Primary,
+    /// With the primary's host, to be sent to the worker.
+    Queue(WorkerId),
     /// In the channel, on its way to the worker.
     Down(WorkerId),
     Worker(WorkerId),
@@ -31,8 +38,12 @@ pub(crate) struct Kernel {
     pub(crate) connections: Vec<Connection>,
     /// Addresses that somebody else listens on.
     pub(crate) busy: Vec<Address>,
-    /// No descriptors are left for `accept`.
+    /// Sockets that the primary has inherited, by their descriptors.
+    pub(crate) inherited: BTreeMap<u32, Address>,
+    /// No descriptors are left for the primary.
     pub(crate) exhausted: bool,
+    /// Clients that waited in a backlog when the last copy of the socket was closed.
+    pub(crate) reset: usize,
     ports: u16,
 }
 
@@ -41,7 +52,10 @@ pub(crate) struct Socket {
     pub(crate) spec: ListenSpec,
     /// Known when it is bound.
     pub(crate) address: Option<Address>,
+    /// The primary accepts from it.
     pub(crate) accepting: bool,
+    pub(crate) copies: Vec<Holder>,
+    /// Clients, or with UDP, datagrams: one that is received counts as a connection.
     pub(crate) backlog: VecDeque<Number>,
 }
 
@@ -64,7 +78,13 @@ pub(crate) struct Connection {
 
 impl Kernel {
     pub(crate) fn ask(&mut self, listener: ListenerId, spec: ListenSpec) {
-        let socket = Socket { spec, address: None, accepting: false, backlog: VecDeque::new() };
+        let socket = Socket {
+            spec,
+            address: None,
+            accepting: false,
+            copies: Vec::new(),
+            backlog: VecDeque::new(),
+        };
         let before = self.sockets.insert(listener, socket);
         assert!(before.is_none(), "a listener's name is never used again");
     }
@@ -72,21 +92,33 @@ impl Kernel {
     /// Binds what was asked for.
     pub(crate) fn bind(&mut self, listener: ListenerId) -> Result<Address, OsError> {
         let wanted = self.sockets[&listener].spec.address.clone();
-        let address = match wanted {
-            Address::Tcp(tcp) if tcp.port() == 0 => {
-                self.ports += 1;
-                Address::Tcp(SocketAddr::new(tcp.ip(), 40_000 + self.ports))
-            }
-            other => other,
+        let result = match wanted {
+            Address::Tcp(tcp) if tcp.port() == 0 => Ok(Address::Tcp(self.any_port(tcp))),
+            Address::Udp(udp) if udp.port() == 0 => Ok(Address::Udp(self.any_port(udp))),
+            Address::Inherited(number) => self.inherited.get(&number).cloned().ok_or(NO_SUCH_FILE),
+            other if self.is_taken(&other) => Err(ADDRESS_IN_USE),
+            other => Ok(other),
         };
-        let taken = self.sockets.values().any(|it| it.address.as_ref() == Some(&address));
-        if taken || self.busy.contains(&address) {
-            self.sockets.remove(&listener);
-            return Err(ADDRESS_IN_USE);
+        match &result {
+            Ok(address) => {
+                let socket = self.sockets.get_mut(&listener).expect("asked for");
+                socket.address = Some(address.clone());
+                socket.copies.push(Holder::Primary);
+            }
+            Err(_) => drop(self.sockets.remove(&listener)),
         }
-        let socket = self.sockets.get_mut(&listener).expect("asked for");
-        socket.address = Some(address.clone());
-        Ok(address)
+        result
+    }
+
+    fn any_port(&mut self, wanted: SocketAddr) -> SocketAddr {
+        self.ports += 1;
+        SocketAddr::new(wanted.ip(), 40_000 + self.ports)
+    }
+
+    /// An address is taken as long as anybody has a copy of its socket.
+    fn is_taken(&self, address: &Address) -> bool {
+        self.busy.contains(address)
+            || self.sockets.values().any(|it| it.address.as_ref() == Some(address))
     }
 
     /// A client connects; `None` if nobody listens or the backlog is full.
@@ -112,27 +144,45 @@ impl Kernel {
         Some(number)
     }
 
-    pub(crate) fn accept(&mut self, listener: ListenerId) -> Number {
+    pub(crate) fn accept(&mut self, listener: ListenerId, holder: Holder) -> Number {
         let socket = self.sockets.get_mut(&listener).expect("listens");
+        assert!(socket.copies.contains(&holder), "{holder:?} has no copy of {listener:?}");
         let number = socket.backlog.pop_front().expect("somebody connects");
         self.connections[number].accepted = true;
-        self.open(number, Holder::Primary);
+        self.open(number, holder);
         number
     }
 
     pub(crate) fn open(&mut self, number: Number, holder: Holder) {
-        self.connections[number].copies.push(holder);
+        self.copies(number).push(holder);
     }
 
     pub(crate) fn close(&mut self, number: Number, holder: Holder) {
-        let copies = &mut self.connections[number].copies;
+        let copies = self.copies(number);
         let place = copies.iter().position(|it| *it == holder);
         copies.remove(place.unwrap_or_else(|| panic!("{holder:?} has no copy of {number}")));
+        self.close_sockets();
+    }
+
+    fn copies(&mut self, number: Number) -> &mut Vec<Holder> {
+        match listener_of(number) {
+            Some(listener) => &mut self.sockets.get_mut(&listener).expect("is open").copies,
+            None => &mut self.connections[number].copies,
+        }
+    }
+
+    /// A socket that nobody has a copy of is gone, and with it who waited there.
+    fn close_sockets(&mut self) {
+        self.sockets.retain(|_, socket| {
+            let gone = socket.address.is_some() && socket.copies.is_empty();
+            self.reset += if gone { socket.backlog.len() } else { 0 };
+            !gone
+        });
     }
 
     pub(crate) fn pass(&mut self, number: Number, from: Holder, to: Holder) {
-        self.close(number, from);
         self.open(number, to);
+        self.close(number, from);
     }
 
     /// A process has ended, or one end of a channel is closed: its copies are gone.
@@ -140,8 +190,19 @@ impl Kernel {
         for connection in &mut self.connections {
             connection.copies.retain(|it| *it != holder);
         }
+        for socket in self.sockets.values_mut() {
+            socket.copies.retain(|it| *it != holder);
+        }
+        self.close_sockets();
     }
 
+    /// The listeners whose sockets `holder` has.
+    pub(crate) fn sockets_of(&self, holder: Holder) -> Vec<ListenerId> {
+        let held = |it: &Socket| it.copies.contains(&holder);
+        self.sockets.iter().filter(|(_, it)| held(it)).map(|(listener, _)| *listener).collect()
+    }
+
+    /// How many connections `holder` has.
     pub(crate) fn copies_of(&self, holder: Holder) -> usize {
         let copies = self.connections.iter().flat_map(|it| &it.copies);
         copies.filter(|it| **it == holder).count()
@@ -161,4 +222,15 @@ impl Kernel {
         let served = std::mem::replace(&mut self.connections[number].served, true);
         assert!(!served, "a connection is served once");
     }
+}
+
+/// The name of the descriptor of a listener's socket.
+pub(crate) fn socket(listener: ListenerId) -> Number {
+    SOCKETS + Number::try_from(listener.0).expect("fits")
+}
+
+/// The listener whose socket this is, or `None` for a connection.
+pub(crate) fn listener_of(number: Number) -> Option<ListenerId> {
+    let listener = number.checked_sub(SOCKETS)?;
+    Some(ListenerId(u32::try_from(listener).expect("fits")))
 }

@@ -59,8 +59,8 @@ enum Trace {
 pub(crate) struct Tally {
     pub(crate) steps: usize,
     pub(crate) accept_failures: usize,
-    /// Clients that waited in a backlog when the listener closed.
-    pub(crate) reset: usize,
+    /// Connections that workers accepted themselves.
+    pub(crate) accepted_by_workers: usize,
 }
 
 /// One thing that can happen next.
@@ -74,6 +74,8 @@ pub(crate) enum Turn {
     ReadUp(WorkerId),
     Accept(ListenerId),
     Take(WorkerId),
+    /// The worker accepts from a listener that the kernel shares.
+    AcceptOwn(WorkerId, ListenerId),
     Finish(WorkerId),
     Idle(WorkerId),
     Return(WorkerId),
@@ -102,7 +104,12 @@ impl World {
 
     /// A world that keeps what is said in it.
     pub(crate) fn traced() -> Self {
-        Self { trace: Trace::Kept(String::new()), ..Self::new(Config::default()) }
+        Self::traced_with(Config::default())
+    }
+
+    /// One with settings of its own.
+    pub(crate) fn traced_with(config: Config) -> Self {
+        Self { trace: Trace::Kept(String::new()), ..Self::new(config) }
     }
 
     /// From now on, what is said is printed.
@@ -125,6 +132,8 @@ impl World {
         }
         for (&worker, process) in &self.processes {
             turns.extend(process.turns(worker));
+            let waits = |listener| !self.kernel.sockets[&listener].backlog.is_empty();
+            turns.extend(process.next_to_accept(waits).map(|it| Turn::AcceptOwn(worker, it)));
         }
         for (&listener, socket) in &self.kernel.sockets {
             if socket.accepting && !socket.backlog.is_empty() {
@@ -145,6 +154,7 @@ impl World {
             Turn::ReadUp(worker) => self.read_up(worker),
             Turn::Accept(listener) => self.accept(listener),
             Turn::Take(worker) => self.take(worker),
+            Turn::AcceptOwn(worker, listener) => self.accept_own(worker, listener),
             Turn::Finish(worker) => self.finish(worker),
             Turn::Idle(worker) => self.idle(worker),
             Turn::Return(worker) => self.end(worker, ExitStatus::Code(0)),
@@ -266,4 +276,9 @@ pub(crate) fn epoch() -> Instant {
 /// `port` on the loopback address.
 pub(crate) fn tcp(port: u16) -> Address {
     Address::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// `port` on the loopback address, for datagrams.
+pub(crate) fn udp(port: u16) -> Address {
+    Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)))
 }

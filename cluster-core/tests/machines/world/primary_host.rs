@@ -2,10 +2,10 @@
 
 use cluster_core::primary::{Action, Event, Input};
 use cluster_core::{
-    HandleName, HandleToken, ListenerId, Output, Pid, ToPrimary, ToWorker, WorkerId,
+    HandleName, HandleToken, ListenerId, Output, Pid, Schedule, ToPrimary, ToWorker, WorkerId,
 };
 
-use super::kernel::{Holder, Number, TOO_MANY_FILES};
+use super::kernel::{self, Holder, Number, TOO_MANY_FILES};
 use super::process::{End, Process, Stage};
 use super::{World, words};
 
@@ -52,6 +52,7 @@ impl World {
             }
             Action::Signal { worker, signal } => self.signal(worker, signal),
             Action::Send { worker, message, handle } => self.queue(worker, message, handle),
+            Action::Lend { worker, message, listener } => self.lend(worker, message, listener),
             Action::EndChannel { worker } => {
                 let end = &mut self.process(worker).link.primary_end;
                 assert_eq!(*end, End::Open, "a channel is ended once");
@@ -61,9 +62,9 @@ impl World {
             Action::ResumeAccept { listener } => self.accept_from(listener, true),
             Action::PauseAccept { listener } => self.accept_from(listener, false),
             Action::CloseListener { listener } => {
-                let socket = self.kernel.sockets.remove(&listener).expect("a listener there is");
-                assert!(socket.address.is_some(), "closed when it is bound");
-                self.tally.reset += socket.backlog.len();
+                let held = self.kernel.sockets_of(Holder::Primary);
+                assert!(held.contains(&listener), "closed when it is bound, and once");
+                self.kernel.close(kernel::socket(listener), Holder::Primary);
             }
             Action::Close { connection, why } => {
                 let number = number_of(&connection);
@@ -75,10 +76,8 @@ impl World {
 
     fn queue(&mut self, worker: WorkerId, message: ToWorker, handle: Option<HandleName>) {
         assert_eq!(message.handles(), usize::from(handle.is_some()), "as the message says");
-        let link = &self.processes[&worker].link;
-        assert_eq!(link.primary_end, End::Open, "nothing is said after the end: {message:?}");
-        let reaped = self.processes[&worker].stage == Stage::Reaped;
-        assert!(!reaped, "nothing is said to the dead: {message:?}");
+        self.hears(worker, &message);
+        self.note_grant(&message);
         let number = handle.map(|name| usize::try_from(name.0).expect("a number"));
         if let (&ToWorker::Connection { handoff, peer, .. }, Some(number)) = (&message, number) {
             let connection = &self.kernel.connections[number];
@@ -88,6 +87,42 @@ impl World {
             self.witness.handed(handoff, worker, number);
         }
         self.process(worker).link.queue.push_back((message, number));
+    }
+
+    /// The copy is made at once: the primary may close its own before the message is written.
+    fn lend(&mut self, worker: WorkerId, message: ToWorker, listener: ListenerId) {
+        let ToWorker::Listen { request, result: Ok(grant) } = &message else {
+            panic!("only a grant lends: {message:?}")
+        };
+        assert_eq!(message.handles(), 1, "as the message says");
+        assert_eq!(grant.listener, listener, "the listener that it is about");
+        assert!(!self.kernel.sockets[&listener].accepting, "workers accept, the primary does not");
+        let request = *request;
+        self.hears(worker, &message);
+        if self.kernel.exhausted {
+            self.trace(">", || format!("no descriptor is left for a copy of l{}", listener.0));
+            let error = TOO_MANY_FILES;
+            let input = Input::LendFailed { worker, request, listener, error };
+            return self.primary.handle_input(self.now, input);
+        }
+        self.note_grant(&message);
+        let number = kernel::socket(listener);
+        assert!(self.kernel.sockets_of(Holder::Primary).contains(&listener), "there is one");
+        self.kernel.open(number, Holder::Queue(worker));
+        self.process(worker).link.queue.push_back((message, Some(number)));
+    }
+
+    fn note_grant(&mut self, message: &ToWorker) {
+        if let ToWorker::Listen { result: Ok(grant), .. } = message {
+            self.witness.granted(grant);
+        }
+    }
+
+    fn hears(&self, worker: WorkerId, message: &ToWorker) {
+        let link = &self.processes[&worker].link;
+        assert_eq!(link.primary_end, End::Open, "nothing is said after the end: {message:?}");
+        let reaped = self.processes[&worker].stage == Stage::Reaped;
+        assert!(!reaped, "nothing is said to the dead: {message:?}");
     }
 
     fn accept_from(&mut self, listener: ListenerId, accepting: bool) {
@@ -119,7 +154,7 @@ impl World {
         if self.kernel.exhausted {
             return self.tell_primary(Input::AcceptFailed { listener, error: TOO_MANY_FILES });
         }
-        let number = self.kernel.accept(listener);
+        let number = self.kernel.accept(listener, Holder::Primary);
         let peer = Some(self.kernel.connections[number].peer);
         self.tell_primary(Input::Accepted { listener, connection: token(number), peer });
     }
@@ -128,10 +163,17 @@ impl World {
     pub(super) fn write_down(&mut self, worker: WorkerId) {
         let link = &mut self.processes.get_mut(&worker).expect("there is").link;
         let (message, number) = link.queue.pop_front().expect("something to say");
+        let is_socket = number.is_some_and(|number| kernel::listener_of(number).is_some());
         if link.worker_end == End::Closed && !link.held {
-            return; // EPIPE, which never is the primary's concern
+            // EPIPE, which never is the primary's concern
+            if let Some(number) = number.filter(|_| is_socket) {
+                self.kernel.close(number, Holder::Queue(worker));
+            }
+            return;
         }
-        if let Some(number) = number {
+        if let Some(number) = number.filter(|_| is_socket) {
+            self.kernel.pass(number, Holder::Queue(worker), Holder::Down(worker));
+        } else if let Some(number) = number {
             let copies = &self.kernel.connections[number].copies;
             assert!(copies.contains(&Holder::Primary), "what is sent is still open");
             self.kernel.open(number, Holder::Down(worker));
@@ -170,6 +212,7 @@ impl World {
 
     fn close_primary_end(&mut self, worker: WorkerId) {
         self.witness.gone(worker);
+        self.kernel.close_all(Holder::Queue(worker));
         let link = &mut self.process(worker).link;
         link.primary_end = End::Closed;
         link.queue.clear();
@@ -187,6 +230,7 @@ impl World {
         let Stage::Ended(status) = process.stage else { panic!("not ended: {worker}") };
         process.stage = Stage::Reaped;
         process.link.queue.clear();
+        self.kernel.close_all(Holder::Queue(worker));
         self.witness.gone(worker);
         self.tell_primary(Input::Exited { worker, status });
     }
@@ -200,6 +244,11 @@ impl World {
             assert!(untaken <= self.config.window(), "worker {worker} holds {untaken} untaken");
         }
         assert!(self.witness.in_flight.len() <= held, "what is in flight is kept");
+        let sockets = self.kernel.sockets_of(Holder::Primary);
+        let accepts = |listener: &ListenerId| self.kernel.sockets[listener].accepting;
+        let none = self.config.schedule() == Schedule::None;
+        assert!(!none || !sockets.iter().any(accepts), "the workers accept");
+        assert!(!none || held == 0, "nothing goes through the primary");
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Stage {
     Reaped,
 }
 
-/// A message and the connection that rides along.
+/// A message and the descriptor that rides along.
 pub(crate) type Frame<Message> = (Message, Option<Number>);
 
 #[derive(Debug)]
@@ -76,6 +76,10 @@ pub(crate) enum End {
 pub(crate) struct Application {
     pub(crate) requests: BTreeSet<RequestId>,
     pub(crate) listeners: Vec<ListenerId>,
+    /// Those that the kernel shares: it has the sockets themselves.
+    pub(crate) adopted: BTreeSet<ListenerId>,
+    /// What came with its listeners.
+    pub(crate) data: Vec<Vec<u8>>,
     pub(crate) failed: Vec<ListenError>,
     /// How many connections it will take.
     pub(crate) appetite: usize,
@@ -120,6 +124,12 @@ impl Process {
         let waits = |listener: &&ListenerId| self.agent.untaken(**listener) > 0;
         let hungry = self.application.appetite > 0;
         self.application.listeners.iter().find(waits).filter(|_| hungry).copied()
+    }
+
+    /// A listener that the application would accept from itself, if somebody waits there.
+    pub(crate) fn next_to_accept(&self, waits: impl Fn(ListenerId) -> bool) -> Option<ListenerId> {
+        let ready = self.runs() && self.application.appetite > 0;
+        self.application.adopted.iter().copied().find(|it| waits(*it)).filter(|_| ready)
     }
 
     pub(crate) fn closes_channel(&self) -> bool {
@@ -172,6 +182,8 @@ impl Application {
         Self {
             requests: BTreeSet::new(),
             listeners: Vec::new(),
+            adopted: BTreeSet::new(),
+            data: Vec::new(),
             failed: Vec::new(),
             appetite: usize::MAX,
             returns: 0,
@@ -189,10 +201,11 @@ impl Application {
 
     pub(crate) fn hear(&mut self, event: Event) {
         match event {
-            Event::Listening { request, listener, .. } => {
+            Event::Listening { request, listener, address: _, data } => {
                 assert!(self.requests.remove(&request), "an answer to a request, once");
                 assert!(!self.listeners.contains(&listener), "a listener is had once");
                 self.listeners.push(listener);
+                self.data.push(data);
             }
             Event::ListenFailed { request, error } => {
                 assert!(self.requests.remove(&request), "an answer to a request, once");

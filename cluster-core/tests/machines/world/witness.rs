@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cluster_core::primary::Event;
-use cluster_core::{FarewellId, HandoffId, Primary, WorkerId};
+use cluster_core::{FarewellId, Grant, HandoffId, ListenerId, Primary, WorkerId};
 
 use super::kernel::Number;
 
@@ -11,6 +11,8 @@ use super::kernel::Number;
 pub(crate) struct Witness {
     records: BTreeMap<WorkerId, Record>,
     farewells: BTreeMap<FarewellId, Vec<WorkerId>>,
+    /// What the sharers of each listener were told to know.
+    data: BTreeMap<ListenerId, Vec<u8>>,
     /// Connections handed to workers that have not answered.
     pub(crate) in_flight: BTreeMap<HandoffId, (WorkerId, Number)>,
 }
@@ -54,6 +56,13 @@ impl Witness {
         assert!(!elsewhere, "a connection is in flight to one worker at a time");
         let before = self.in_flight.insert(handoff, (worker, number));
         assert!(before.is_none(), "a hand-off's name is never used again");
+    }
+
+    /// What one sharer was told to know, if anything, all later ones are.
+    pub(crate) fn granted(&mut self, grant: &Grant) {
+        let known = self.data.entry(grant.listener).or_default();
+        assert!(known.is_empty() || *known == grant.data, "the first data are in force");
+        known.clone_from(&grant.data);
     }
 
     pub(crate) fn answered(&mut self, worker: WorkerId, handoff: HandoffId) {

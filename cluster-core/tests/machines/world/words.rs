@@ -2,7 +2,9 @@
 
 use cluster_core::agent;
 use cluster_core::primary;
-use cluster_core::{HandleName, HandleToken, ToPrimary, ToWorker};
+use cluster_core::{Grant, HandleName, HandleToken, ToPrimary, ToWorker};
+
+use super::kernel::listener_of;
 
 /// A connection's letter.
 pub(crate) fn letter(number: usize) -> String {
@@ -10,6 +12,14 @@ pub(crate) fn letter(number: usize) -> String {
         Ok(small) if small < 26 => char::from(b'a' + small).to_string(),
         _ => format!("c{number}"),
     }
+}
+
+/// What sharers are to know, if there is something.
+pub(crate) fn data(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return String::new();
+    }
+    format!(", data {}", String::from_utf8_lossy(bytes))
 }
 
 pub(crate) fn primary_action(action: &primary::Action) -> String {
@@ -20,6 +30,9 @@ pub(crate) fn primary_action(action: &primary::Action) -> String {
         Action::Signal { worker, signal } => format!("signal {worker} {signal}"),
         Action::Send { worker, message, handle } => {
             format!("say to {worker}: {}{}", to_worker(message), riding(handle.as_ref()))
+        }
+        Action::Lend { worker, message, listener } => {
+            format!("say to {worker}: {}, with a copy of l{}", to_worker(message), listener.0)
         }
         Action::EndChannel { worker } => format!("end the channel to {worker}"),
         Action::Listen { listener, spec } => {
@@ -65,6 +78,7 @@ pub(crate) fn agent_action(action: &agent::Action) -> String {
         Action::Deliver { listener, connection, peer: _ } => {
             format!("deliver {} from l{}", token(connection), listener.0)
         }
+        Action::Adopt { listener, socket: _ } => format!("adopt l{}", listener.0),
         Action::Close { connection } => format!("close {}", token(connection)),
         Action::WatchIdle => "watch for idleness".to_owned(),
         Action::CloseChannel => "close the channel".to_owned(),
@@ -77,8 +91,8 @@ pub(crate) fn agent_event(event: &agent::Event) -> String {
     use agent::Event;
 
     match event {
-        Event::Listening { request, listener, address } => {
-            format!("* listening r{} l{} {address}", request.0, listener.0)
+        Event::Listening { request, listener, address, data: known } => {
+            format!("* listening r{} l{} {address}{}", request.0, listener.0, data(known))
         }
         Event::ListenFailed { request, error } => {
             format!("* listen failed r{}: {error}", request.0)
@@ -93,7 +107,9 @@ pub(crate) fn agent_event(event: &agent::Event) -> String {
 fn to_primary(message: &ToPrimary) -> String {
     match message {
         ToPrimary::Online => "online".to_owned(),
-        ToPrimary::Listen { request, spec } => format!("listen r{} {}", request.0, spec.address),
+        ToPrimary::Listen { request, spec } => {
+            format!("listen r{} {}{}", request.0, spec.address, data(&spec.data))
+        }
         ToPrimary::Listening { listener } => format!("listening l{}", listener.0),
         ToPrimary::Close { listener } => format!("close l{}", listener.0),
         ToPrimary::Taken { handoff } => format!("taken h{}", handoff.0),
@@ -107,7 +123,8 @@ fn to_primary(message: &ToPrimary) -> String {
 fn to_worker(message: &ToWorker) -> String {
     match message {
         ToWorker::Listen { request, result: Ok(grant) } => {
-            format!("grant r{} l{} {}", request.0, grant.listener.0, grant.address)
+            let Grant { listener, address, sharing: _, data: known } = grant;
+            format!("grant r{} l{} {address}{}", request.0, listener.0, data(known))
         }
         ToWorker::Listen { request, result: Err(error) } => format!("deny r{}: {error}", request.0),
         ToWorker::Connection { listener, handoff, peer: _ } => {
@@ -128,5 +145,6 @@ fn token(token: &HandleToken) -> String {
 }
 
 fn named(name: HandleName) -> String {
-    letter(usize::try_from(name.0).expect("a connection's number"))
+    let number = usize::try_from(name.0).expect("a number");
+    listener_of(number).map_or_else(|| letter(number), |it| format!("the socket of l{}", it.0))
 }

@@ -1,9 +1,9 @@
 //! The host's part in a worker, and its application's.
 
 use cluster_core::agent::{Action, Event, Input};
-use cluster_core::{ExitStatus, Output, Signal, WorkerId};
+use cluster_core::{ExitStatus, ListenerId, Output, Signal, ToPrimary, WorkerId};
 
-use super::kernel::Holder;
+use super::kernel::{self, Holder};
 use super::primary_host::{number_of, token};
 use super::process::{End, Stage, Work};
 use super::{World, words};
@@ -20,7 +20,7 @@ impl World {
             if let Output::Wait(deadline) = output {
                 assert_eq!(deadline, None, "an agent has no deadlines");
                 assert_eq!(process.agent.poll_output(), Output::Wait(None), "polled again");
-                return;
+                return self.audit_agent(worker);
             }
             self.trace_agent(worker, &output);
             let process = self.process(worker);
@@ -62,14 +62,26 @@ impl World {
             Output::Action(Action::Close { connection }) => {
                 let number = number_of(&connection);
                 self.kernel.close(number, Holder::Worker(worker));
-                let connection = &mut self.kernel.connections[number];
-                connection.dropped |= connection.taken_by == Some(worker);
+                if kernel::listener_of(number).is_none() {
+                    let connection = &mut self.kernel.connections[number];
+                    connection.dropped |= connection.taken_by == Some(worker);
+                }
+            }
+            Output::Action(Action::Adopt { listener, socket }) => {
+                assert_eq!(number_of(&socket), kernel::socket(listener), "the right socket");
+                let new = process.application.adopted.insert(listener);
+                assert!(new, "adopted once");
             }
             Output::Action(Action::WatchIdle) => process.application.watched = true,
             Output::Action(Action::CloseChannel) => process.works.push_back(Work::CloseChannel),
             Output::Action(Action::Exit { code }) => self.end(worker, ExitStatus::Code(code)),
             Output::Action(Action::Raise { signal }) => self.signal(worker, signal),
-            Output::Event(event) => process.application.hear(event),
+            Output::Event(event) => {
+                if let Event::Closed { listener } = event {
+                    self.close_own(worker, listener);
+                }
+                self.process(worker).application.hear(event);
+            }
             Output::Wait(_) => unreachable!("nothing to do"),
         }
     }
@@ -160,6 +172,46 @@ impl World {
         self.drain_agent(worker);
     }
 
+    /// The application accepts from a listener that the kernel shares.
+    pub(super) fn accept_own(&mut self, worker: WorkerId, listener: ListenerId) {
+        let number = self.kernel.accept(listener, Holder::Worker(worker));
+        self.kernel.connections[number].taken_by = Some(worker);
+        self.kernel.read(number, worker);
+        let application = &mut self.process(worker).application;
+        application.appetite -= 1;
+        application.serving.push_back(number);
+        self.tally.accepted_by_workers += 1;
+        let name = words::letter(number);
+        self.trace(">", || format!("worker {worker} accepts {name} from l{}", listener.0));
+    }
+
+    /// The application closes its copy of a listener's socket, if it has one.
+    pub(super) fn close_own(&mut self, worker: WorkerId, listener: ListenerId) {
+        if self.process(worker).application.adopted.remove(&listener) {
+            self.kernel.close(kernel::socket(listener), Holder::Worker(worker));
+        }
+    }
+
+    /// What must hold whenever an agent's outputs are drained and carried out: each descriptor
+    /// of the process is in somebody's hands.
+    fn audit_agent(&self, worker: WorkerId) {
+        let process = &self.processes[&worker];
+        if process.works.iter().any(|work| matches!(work, Work::Later(_))) {
+            return;
+        }
+        let application = &process.application;
+        let sockets = self.kernel.sockets_of(Holder::Worker(worker));
+        assert!(sockets.iter().eq(&application.adopted), "{sockets:?} are not the application's");
+        let untaken = application.listeners.iter().map(|it| process.agent.untaken(*it));
+        let on_the_way = |work: &&Work| {
+            matches!(work, Work::Deliver { .. } | Work::Say((ToPrimary::Returned { .. }, _)))
+        };
+        let on_the_way = process.works.iter().filter(on_the_way).count();
+        let expected = untaken.sum::<usize>() + on_the_way + application.serving.len();
+        let held = self.kernel.copies_of(Holder::Worker(worker));
+        assert_eq!(held, expected, "each connection is somebody's");
+    }
+
     /// The application answers a client.
     pub(super) fn finish(&mut self, worker: WorkerId) {
         let number = self.process(worker).application.serving.pop_front().expect("serves");
@@ -189,6 +241,7 @@ impl World {
         assert!(process.lives() && process.stage != Stage::Asked, "a process ends once");
         process.stage = Stage::Ended(status);
         process.works.clear();
+        process.application.adopted.clear();
         self.statuses.push(status);
         self.kernel.close_all(Holder::Worker(worker));
         self.close_worker_end(worker);

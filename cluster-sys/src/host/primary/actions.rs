@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use cluster_core::primary::{Action, Event as News, Input};
 use cluster_core::{
-    Address, HandleName, ListenError, ListenSpec, ListenerId, OsError, Signal, ToWorker, WorkerId,
+    Address, HandleName, ListenSpec, ListenerId, OsError, Signal, ToWorker, WorkerId,
     WorkerState,
 };
 use cluster_ipc::Encoding;
@@ -24,8 +24,8 @@ use crate::limits::SEND_RETRY;
 use crate::link::{Flushed, Link};
 use crate::outbox::Outbox;
 use crate::pipes::Pipes;
-use crate::socket::ListenSocket;
 use crate::settings::InForce;
+use crate::socket::ListenSocket;
 use crate::spawn::{CHANNEL_FD, SpawnError, SpawnStage, Spawning};
 
 impl PrimaryHost {
@@ -34,7 +34,9 @@ impl PrimaryHost {
             Action::Spawn { worker } => self.spawn(now, worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
             Action::Send { worker, message, handle } => self.say(worker, &message, handle),
-            Action::Lend { worker, message, listener } => self.lend(worker, &message, listener),
+            Action::Lend { worker, message, listener } => {
+                self.lend(now, worker, &message, listener);
+            }
             Action::EndChannel { worker } => {
                 if let Some(link) = self.link(worker) {
                     link.end();
@@ -236,19 +238,18 @@ impl PrimaryHost {
         }
     }
 
-    /// Says something with a copy of a listener's descriptor.
-    fn lend(&mut self, worker: WorkerId, message: &ToWorker, listener: ListenerId) {
-        let socket = self.sockets.get(&listener).map(|it| it.socket.as_fd().try_clone_to_owned());
-        match socket {
-            Some(Ok(copy)) => self.say_with(worker, message, Some(Arc::new(copy))),
-            // No descriptor is left for the copy: the worker hears that instead.
-            Some(Err(error)) => {
-                if let ToWorker::Listen { request, .. } = message {
-                    let result = Err(ListenError::Os(os_error(&error)));
-                    self.say_with(worker, &ToWorker::Listen { request: *request, result }, None);
+    /// Says something with a copy of a listener's descriptor, if one can be made.
+    fn lend(&mut self, now: Instant, worker: WorkerId, message: &ToWorker, listener: ListenerId) {
+        let Some(it) = self.sockets.get(&listener) else { return };
+        match it.socket.as_fd().try_clone_to_owned() {
+            Ok(copy) => self.say_with(worker, message, Some(Arc::new(copy))),
+            Err(error) => {
+                if let ToWorker::Listen { request, .. } = *message {
+                    let error = os_error(&error);
+                    let input = Input::LendFailed { worker, request, listener, error };
+                    self.core.handle_input(now, input);
                 }
             }
-            None => {}
         }
     }
 

@@ -113,11 +113,7 @@ impl PrimaryHost {
         }
     }
 
-    fn fork(
-        &mut self,
-        settings: Settings,
-        reply: Reply<Result<WorkerParts, ForkError>>,
-    ) {
+    fn fork(&mut self, settings: Settings, reply: Reply<Result<WorkerParts, ForkError>>) {
         match self.core.fork() {
             Ok(worker) => drop(self.births.insert(worker, Birth { settings, reply })),
             Err(error) => reply.send(Err(error.into())),

@@ -1,6 +1,8 @@
 //! What can go wrong, for each operation.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use cluster_core::primary::TooManyWorkers;
 use cluster_core::{ListenError, OsError};
@@ -13,8 +15,13 @@ use crate::spawn::SpawnError;
 #[non_exhaustive]
 pub enum ForkError {
     /// The operating system refused.
-    #[error(transparent)]
-    Spawn(#[from] std::sync::Arc<SpawnError>),
+    #[error("cannot run {program}: {error}: {cause}", program = program.display(), cause = error.source)]
+    Spawn {
+        /// What was to be executed.
+        program: PathBuf,
+        /// Why it was not.
+        error: Arc<SpawnError>,
+    },
     /// There are as many workers as may be.
     #[error(transparent)]
     TooManyWorkers(#[from] TooManyWorkers),

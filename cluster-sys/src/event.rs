@@ -123,7 +123,7 @@ impl fmt::Display for Event {
 #[non_exhaustive]
 pub enum ClusterError {
     /// A worker could not be started.
-    #[error("{0}: {cause}", cause = .0.source)]
+    #[error("{error}: {cause}", error = .0, cause = .0.source)]
     Spawn(Arc<SpawnError>),
     /// A worker's channel failed. It is closed.
     #[error("channel: {0}")]

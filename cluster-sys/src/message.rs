@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use cluster_ipc::limits::WINDOW;
+use cluster_ipc::limits::{
+    FRAGMENT_MAX, HANDLE_OVERHEAD, HANDLES_PER_FRAME, MESSAGE_OVERHEAD, WINDOW,
+};
 use cluster_ipc::{Charge, Payload, PayloadError};
 use mio::Waker;
 use serde::de::DeserializeOwned;
@@ -160,5 +162,10 @@ impl Meter {
 }
 
 /// When so many bytes of credit are taken, the host is woken to announce them. What is below is
-/// announced with other traffic, and never so much that the other side lacks half a window.
-const WAKE_THRESHOLD: u32 = WINDOW / 4;
+/// announced with other traffic. It is so little that, although the decoder withholds up to half
+/// a window as well, the costliest fragment can come.
+const WAKE_THRESHOLD: u32 = WINDOW / 16;
+
+const _: () = assert!(WINDOW / 2 - WAKE_THRESHOLD >= COSTLIEST as u32);
+
+const COSTLIEST: usize = 8 + FRAGMENT_MAX + MESSAGE_OVERHEAD + HANDLES_PER_FRAME * HANDLE_OVERHEAD;

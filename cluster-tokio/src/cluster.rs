@@ -138,6 +138,9 @@ impl Cluster {
     /// Asks all workers to leave gracefully, and waits until each one that there is now has
     /// disconnected and exited. (Node: `cluster.disconnect()`, which does not wait for all.)
     ///
+    /// Their last events are in the [streams](Self::events) by then, and perhaps not read yet:
+    /// to see them all, drop the cluster and read a stream to its end.
+    ///
     /// # Errors
     ///
     /// If the cluster has ended.

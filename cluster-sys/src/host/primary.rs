@@ -7,6 +7,7 @@ mod turn;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,7 +49,7 @@ pub struct PrimaryHost {
     sockets: HashMap<ListenerId, Socket>,
     handles: Handles,
     farewells: HashMap<FarewellId, Reply<()>>,
-    events: VecDeque<Notice>,
+    news: VecDeque<News>,
     /// Workers whose link has something to write.
     unflushed: Vec<WorkerId>,
     /// The core's next deadline.
@@ -99,7 +100,7 @@ impl PrimaryHost {
             sockets: HashMap::new(),
             handles: Handles::default(),
             farewells: HashMap::new(),
-            events: VecDeque::new(),
+            news: VecDeque::new(),
             unflushed: Vec::new(),
             wait: None,
             retry: None,
@@ -120,9 +121,17 @@ impl PrimaryHost {
         [self.wait, retry].into_iter().flatten().min()
     }
 
-    /// The next thing to tell.
+    /// The next thing to tell. Whoever waits for an answer that an event explains gets it when
+    /// that event has been given out.
     pub fn poll_event(&mut self) -> Option<Notice> {
-        self.events.pop_front()
+        loop {
+            match self.news.pop_front()? {
+                News::Notice(notice) => return Some(notice),
+                News::Forked(reply, forked) => reply.send(forked),
+                News::Exited(reply, status) => reply.send(status),
+                News::Farewell(reply) => reply.send(()),
+            }
+        }
     }
 
     /// One bounded turn.
@@ -185,8 +194,21 @@ impl PrimaryHost {
     }
 
     fn publish(&mut self, event: Event) {
-        self.events.push_back(Notice::Event(event, None));
+        self.notify(Notice::Event(event, None));
     }
+
+    fn notify(&mut self, notice: Notice) {
+        self.news.push_back(News::Notice(notice));
+    }
+}
+
+/// What is to be told, in this order.
+#[derive(Debug)]
+enum News {
+    Notice(Notice),
+    Forked(Reply<Result<WorkerParts, ForkError>>, Result<WorkerParts, ForkError>),
+    Exited(Reply<ExitStatus>, ExitStatus),
+    Farewell(Reply<()>),
 }
 
 /// What a fork was asked with.
@@ -202,6 +224,8 @@ struct Entry {
     facts: Arc<WorkerFacts>,
     outbox: Arc<Outbox>,
     encoding: Encoding,
+    /// What it runs.
+    program: PathBuf,
     pipes: Arc<Pipes>,
     /// Until the channel has ended.
     link: Option<Link<ToPrimary>>,

@@ -74,12 +74,19 @@ impl<S: Source> Ready<S> {
         let Self { poll, events, queue, queued, .. } = self;
         // The only failure without a timeout is an interruption by a signal; the next turn
         // looks again, for the descriptor stays readable.
-        if poll.poll(events, Some(Duration::ZERO)).is_ok() {
+        while poll.poll(events, Some(Duration::ZERO)).is_ok() {
+            let mut count = 0;
             for event in events.iter() {
+                count += 1;
                 let source = S::of(event.token());
                 if queued.insert(source) {
                     queue.push_back(source);
                 }
+            }
+            // A full house may have left some outside, and whoever polls edge-triggered is not
+            // told of them again.
+            if count < EVENTS_PER_POLL {
+                break;
             }
         }
         self.queue.len()

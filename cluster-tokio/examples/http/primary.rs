@@ -26,6 +26,11 @@ pub(crate) async fn run(builder: Builder, options: &Options) -> Result<(), Failu
     let rolling = Rolling::new(options.roll_every);
     let result = watch(&cluster, &mut events, rolling, &mut asked).await;
     end(&cluster, &mut events, &mut asked).await?;
+    // The last lines may still be on their way; the stream ends with the cluster.
+    drop(cluster);
+    while let Some(event) = events.next().await {
+        say(format_args!("{event}"))?;
+    }
     result
 }
 

@@ -1,6 +1,7 @@
 //! Serving: the same code with and without a cluster.
 
 use std::fmt::Debug;
+use std::io;
 
 use axum::Router;
 use axum::routing::any;
@@ -17,6 +18,11 @@ pub(crate) async fn as_worker(worker: ThisWorker, options: &Options) -> Result<(
     // A terminal's Ctrl-C comes to all processes; workers leave when the primary says so.
     let _interrupts = signal(SignalKind::interrupt())?;
     if let Err(error) = listen_and_serve(options, name, worker.disconnecting()).await {
+        // Asked to leave before it listened: nothing is wrong.
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if kind == Some(io::ErrorKind::NotConnected) {
+            return Ok(());
+        }
         // There is no sense in trying again: the primary tells why, and ends.
         worker.send(&error.to_string()).await?;
         worker.disconnect();
@@ -44,7 +50,9 @@ async fn listen_and_serve(
     name: String,
     asked_to_end: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
-    let failed = |error| format!("cannot listen on {}: {error}", options.listen);
+    let failed = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {}: {error}", options.listen))
+    };
     match &options.listen {
         Place::Tcp(address) => {
             let listener = TcpListener::bind(address).await.map_err(failed)?;

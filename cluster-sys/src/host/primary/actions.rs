@@ -2,19 +2,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cluster_core::primary::{Action, Event as News, Input};
+use cluster_core::primary::{Action, Event as CoreEvent, Input};
 use cluster_core::{
-    Address, HandleName, ListenSpec, ListenerId, OsError, Signal, ToWorker, WorkerId,
-    WorkerState,
+    Address, HandleName, ListenSpec, ListenerId, OsError, Pid, Signal, ToWorker, WorkerId, WorkerState,
 };
 use cluster_ipc::Encoding;
 use mio::Interest;
 use nix::errno::Errno;
 
-use super::{Birth, Body, Entry, Place, PrimaryHost, Socket};
+use super::{Birth, Body, Entry, News, Notice, Place, PrimaryHost, Socket};
 use crate::channel::Channel;
 use crate::error::ForkError;
 use crate::event::{ClusterError, Event};
@@ -46,55 +46,51 @@ impl PrimaryHost {
                 let result = self.listen(listener, &spec).map_err(|error| os_error(&error));
                 self.core.handle_input(now, Input::ListenDone { listener, result });
             }
-            Action::ResumeAccept { listener } => self.accept(listener, true),
-            Action::PauseAccept { listener } => self.accept(listener, false),
+            Action::ResumeAccept { listener } => self.resume_accept(now, listener),
+            Action::PauseAccept { listener } => self.pause_accept(listener),
             Action::CloseListener { listener } => {
-                self.accept(listener, false);
+                self.pause_accept(listener);
                 self.sockets.remove(&listener);
             }
             Action::Close { connection, why: _ } => drop(self.handles.remove(connection)),
         }
     }
 
-    /// Turns the core's news into the application's.
-    pub(super) fn tell(&mut self, news: News) {
-        let event = match news {
-            News::Fork { worker, pid } => self.forked(worker, pid),
-            News::SpawnFailed { worker, error } => self.unborn(worker, error),
-            News::Online { worker } => Some(Event::Online { worker }),
-            News::Listening { worker, address } => Some(Event::Listening { worker, address }),
-            News::Draining { worker } => Some(Event::Draining { worker }),
-            News::Disconnect { worker, exited_after_disconnect } => {
+    /// Turns the core's events into the application's, and answers behind them whoever waits.
+    pub(super) fn tell(&mut self, event: CoreEvent) {
+        match event {
+            CoreEvent::Fork { worker, pid } => self.forked(worker, pid),
+            CoreEvent::SpawnFailed { worker, error } => self.unborn(worker, error),
+            CoreEvent::Online { worker } => self.publish_of(worker, Event::Online { worker }),
+            CoreEvent::Listening { worker, address } => {
+                self.publish_of(worker, Event::Listening { worker, address });
+            }
+            CoreEvent::Draining { worker } => self.publish_of(worker, Event::Draining { worker }),
+            CoreEvent::Disconnect { worker, exited_after_disconnect } => {
                 if let Some(entry) = self.workers.get(&worker) {
                     entry.facts.disconnected();
                     entry.facts.leaves(exited_after_disconnect);
                 }
-                Some(Event::Disconnect { worker, exited_after_disconnect })
+                self.publish_of(worker, Event::Disconnect { worker, exited_after_disconnect });
             }
-            News::Exit { worker, pid: _, status, exited_after_disconnect } => {
+            CoreEvent::Exit { worker, pid: _, status, exited_after_disconnect } => {
+                let mut waiting = Vec::new();
                 if let Some(entry) = self.workers.get_mut(&worker) {
                     entry.facts.leaves(exited_after_disconnect);
                     entry.facts.exited(status);
-                    entry.exits.drain(..).for_each(|reply| reply.send(status));
+                    waiting = std::mem::take(&mut entry.exits);
                 }
-                Some(Event::Exit { worker, status, exited_after_disconnect })
+                let exit = Event::Exit { worker, status, exited_after_disconnect };
+                self.publish_of(worker, exit);
+                self.news.extend(waiting.into_iter().map(|reply| News::Exited(reply, status)));
             }
-            News::AcceptFailed { address, error } => {
+            CoreEvent::AcceptFailed { address, error } => {
                 let error = ClusterError::Accept { address, error };
-                Some(Event::Error { worker: None, error })
+                self.publish(Event::Error { worker: None, error });
             }
-            News::Farewell { id } => {
-                if let Some(reply) = self.farewells.remove(&id) {
-                    reply.send(());
-                }
-                None
+            CoreEvent::Farewell { id } => {
+                self.news.extend(self.farewells.remove(&id).map(News::Farewell));
             }
-        };
-        if let Some(event) = event {
-            if let Some(worker) = event.worker() {
-                self.take_stock(worker);
-            }
-            self.publish(event);
         }
     }
 
@@ -110,7 +106,7 @@ impl PrimaryHost {
                 refused.push(worker);
             }
             if link.outbox().take_wanted() {
-                self.events.push_back(super::Notice::Room(worker));
+                self.notify(Notice::Room(worker));
             }
         }
         // Its capacity is kept.
@@ -128,17 +124,18 @@ impl PrimaryHost {
         let settings = self.settings.with(&settings);
         let mut entry = Entry::new(worker);
         entry.encoding = settings.encoding;
+        entry.program.clone_from(&settings.program.exec);
         entry.forked = Some(reply);
         let born = self.start(worker, &settings).and_then(|(spawning, link)| {
-            self.ready.watch(Place::Spawning(worker), spawning.as_fd(), Interest::READABLE)?;
-            self.ready.watch(
-                Place::Process(worker),
-                spawning.process().as_fd(),
-                Interest::READABLE,
-            )?;
-            let both = Interest::READABLE | Interest::WRITABLE;
-            self.ready.watch(Place::Channel(worker), link.as_fd(), both)?;
-            Ok((spawning, link))
+            match self.watch_over(worker, &spawning, &link) {
+                Ok(()) => Ok((spawning, link)),
+                // What nobody looks after does not live.
+                Err(error) => {
+                    let process = spawning.process();
+                    process.kill(Signal::KILL).and_then(|()| process.reap_blocking())?;
+                    Err(error.into())
+                }
+            }
         });
         match born {
             Ok((spawning, link)) => {
@@ -168,29 +165,44 @@ impl PrimaryHost {
         Ok((spawning, Link::new(ours, &self.hello, self.ready.waker().clone())))
     }
 
-    fn forked(&mut self, worker: WorkerId, pid: cluster_core::Pid) -> Option<Event> {
-        let entry = self.workers.get_mut(&worker)?;
-        entry.facts.forked(pid);
-        let parts = entry.parts();
-        if let Some(reply) = entry.forked.take() {
-            reply.send(Ok(parts));
-        }
-        Some(Event::Fork { worker, pid })
+    fn watch_over(
+        &self,
+        worker: WorkerId,
+        spawning: &Spawning,
+        link: &Link<cluster_core::ToPrimary>,
+    ) -> io::Result<()> {
+        let (process, both) = (spawning.process(), Interest::READABLE | Interest::WRITABLE);
+        self.ready.watch(Place::Spawning(worker), spawning.as_fd(), Interest::READABLE)?;
+        self.ready.watch(Place::Process(worker), process.as_fd(), Interest::READABLE)?;
+        self.ready.watch(Place::Channel(worker), link.as_fd(), both)
     }
 
-    /// A worker that never was: nothing of it remains but the answer and the event.
-    fn unborn(&mut self, worker: WorkerId, error: OsError) -> Option<Event> {
-        let entry = self.workers.remove(&worker)?;
+    fn forked(&mut self, worker: WorkerId, pid: Pid) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        entry.facts.forked(pid);
+        let (reply, parts) = (entry.forked.take(), entry.parts());
+        self.publish_of(worker, Event::Fork { worker, pid });
+        self.news.extend(reply.map(|reply| News::Forked(reply, Ok(parts))));
+    }
+
+    /// A worker that never was: nothing of it remains but the event and the answer.
+    fn unborn(&mut self, worker: WorkerId, error: OsError) {
+        let Some(entry) = self.workers.remove(&worker) else { return };
         let error = match entry.body {
             Body::Gone(Some(error)) => error,
             Body::Gone(None) | Body::Spawning(_) | Body::Running(_) => {
                 Arc::new(io::Error::from_raw_os_error(error.0).into())
             }
         };
-        if let Some(reply) = entry.forked {
-            reply.send(Err(ForkError::Spawn(error.clone())));
-        }
-        Some(Event::Error { worker: Some(worker), error: ClusterError::Spawn(error) })
+        let failure = ForkError::Spawn { program: entry.program, error: error.clone() };
+        self.publish(Event::Error { worker: Some(worker), error: ClusterError::Spawn(error) });
+        self.news.extend(entry.forked.map(|reply| News::Forked(reply, Err(failure))));
+    }
+
+    /// Tells something of a worker, of which the facts are brought up to date.
+    fn publish_of(&mut self, worker: WorkerId, event: Event) {
+        self.take_stock(worker);
+        self.publish(event);
     }
 
     /// Brings a worker's facts up to date, and forgets it when it is over.
@@ -260,19 +272,29 @@ impl PrimaryHost {
         Ok(address)
     }
 
-    /// Watches a listener, or stops to: nobody is woken for what is not wanted.
-    fn accept(&mut self, listener: ListenerId, wanted: bool) {
+    /// Watches a listener.
+    fn resume_accept(&mut self, now: Instant, listener: ListenerId) {
         let Some(it) = self.sockets.get_mut(&listener) else { return };
-        if it.accepting == wanted {
+        if it.accepting {
             return;
         }
-        it.accepting = wanted;
         let place = Place::Listener(listener);
-        if !wanted {
-            self.ready.ignore(place, it.socket.as_fd());
-        } else if self.ready.watch(place, it.socket.as_fd(), Interest::READABLE).is_err() {
-            // No room in the kernel to watch it: look at it now, which tells the core.
-            self.ready.push(place);
+        match self.ready.watch(place, it.socket.as_fd(), Interest::READABLE) {
+            Ok(()) => it.accepting = true,
+            // No room in the kernel to watch it: that is tried again like accepting itself.
+            Err(error) => {
+                let error = os_error(&error);
+                self.core.handle_input(now, Input::AcceptFailed { listener, error });
+            }
+        }
+    }
+
+    /// Watches it no longer: nobody is woken for what is not wanted.
+    fn pause_accept(&mut self, listener: ListenerId) {
+        if let Some(it) = self.sockets.get_mut(&listener)
+            && std::mem::replace(&mut it.accepting, false)
+        {
+            self.ready.ignore(Place::Listener(listener), it.socket.as_fd());
         }
     }
 }
@@ -283,6 +305,7 @@ impl Entry {
             facts: Arc::new(WorkerFacts::new(worker)),
             outbox: Arc::<Outbox>::default(),
             encoding: Encoding::default(),
+            program: PathBuf::new(),
             pipes: Arc::<Pipes>::default(),
             link: None,
             body: Body::Gone(None),

@@ -95,6 +95,8 @@ impl PrimaryHost {
                 self.core.handle_input(now, Input::SpawnFailed { worker, error: os_error });
             }
         }
+        // The fork is told before anything that the worker has said.
+        self.carry_on(now);
     }
 
     /// Reads a channel up to `reads` times; says whether there may be more.
@@ -142,7 +144,7 @@ impl PrimaryHost {
                 }
                 Some(Incoming::User(message, receipt)) => {
                     let event = Event::Message { worker, message };
-                    self.events.push_back(Notice::Event(event, Some(receipt)));
+                    self.notify(Notice::Event(event, Some(receipt)));
                 }
             }
         }
@@ -176,7 +178,7 @@ impl PrimaryHost {
         if let Some(link) = entry.link.take() {
             self.ready.ignore(Place::Channel(worker), link.as_fd());
             drop(link);
-            self.events.push_back(Notice::Room(worker));
+            self.notify(Notice::Room(worker));
         }
     }
 }

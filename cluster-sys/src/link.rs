@@ -24,6 +24,8 @@ pub(crate) struct Link<In> {
     channel: Channel,
     encoder: Encoder<Arc<OwnedFd>>,
     decoder: Decoder<In, OwnedFd>,
+    /// How many bytes were read.
+    read: u64,
     /// Descriptors of the last read; kept for its capacity.
     received: Vec<OwnedFd>,
     consumption: Consumption,
@@ -67,7 +69,7 @@ pub(crate) enum Reading {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// What came is no stream of frames.
-    #[error("the other side does not speak as it should")]
+    #[error("the other side does not speak as it should: {0}")]
     Decode(#[from] DecodeError),
     /// What was to be said has no form.
     #[error(transparent)]
@@ -83,6 +85,7 @@ impl<In: ControlMessage> Link<In> {
             channel,
             encoder: Encoder::new(hello),
             decoder: Decoder::new(),
+            read: 0,
             received: Vec::new(),
             consumption: Consumption::new(waker),
             outbox: Arc::default(),
@@ -168,6 +171,7 @@ impl<In: ControlMessage> Link<In> {
         match self.channel.receive(self.decoder.spare(), &mut self.received) {
             Ok(0) => Ok(Reading::End),
             Ok(bytes) => {
+                self.read += bytes as u64;
                 self.decoder.filled(bytes, self.received.drain(..));
                 Ok(Reading::More)
             }
@@ -248,6 +252,11 @@ impl<In: ControlMessage> Link<In> {
 }
 
 impl<In> Link<In> {
+    /// How many bytes were read so far.
+    pub(crate) const fn read(&self) -> u64 {
+        self.read
+    }
+
     fn fail_sends(&mut self) {
         self.outbox.close();
         for Send { reply, .. } in self.sends.drain(..) {

@@ -35,7 +35,7 @@ impl Outbox {
         }
         self.wanted.store(true, Ordering::SeqCst);
         // Room may have come between the refusal and the mark, unseen by the host.
-        match self.bytes.fetch_update(Ordering::SeqCst, Ordering::Acquire, add) {
+        match self.bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
             Ok(_) => Ok(Permit { outbox: Arc::clone(self), bytes }),
             Err(_) => Err(NoRoom::Full),
         }
@@ -58,7 +58,8 @@ impl Outbox {
 
     /// Whether somebody was refused and there is room now; forgets it.
     pub(crate) fn take_wanted(&self) -> bool {
-        (self.is_closed() || self.queued() < OUTBOX_BYTES)
+        // In one order with the mark and the second look of `reserve`, or a wish could be missed.
+        (self.is_closed() || self.bytes.load(Ordering::SeqCst) < OUTBOX_BYTES)
             && self.wanted.swap(false, Ordering::SeqCst)
     }
 }

@@ -211,3 +211,14 @@ fn backlog_number(backlog: u32) -> i32 {
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backlogs_beyond_an_int_are_capped() {
+        assert_eq!(backlog_number(511), 511);
+        assert_eq!(backlog_number(u32::MAX), i32::MAX);
+    }
+}

@@ -184,7 +184,7 @@ mod tests {
 
     fn subscribe(board: &mut Board) -> Events {
         let (sender, queue) = unbounded_channel();
-        board.subscribe(Subscriber { interest: Interest::All, queue: sender });
+        board.subscribe(Subscriber { interest: Interest::All, queue: sender, ends: 2 });
         Events { queue }
     }
 

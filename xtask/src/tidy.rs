@@ -14,6 +14,7 @@ mod length;
 mod limits;
 mod raw_fd;
 mod reason;
+mod scenarios;
 mod sleep;
 mod source;
 mod test_code;
@@ -58,4 +59,5 @@ const RULES: &[Rule] = &[
     Rule { name: "reason", check: reason::check },
     Rule { name: "limits", check: limits::check },
     Rule { name: "unfinished", check: unfinished::check },
+    Rule { name: "scenarios", check: scenarios::check },
 ];

@@ -1,6 +1,6 @@
 //! Every limit is reached: exactly at it passes, one beyond is the typed error.
 
-use cluster_core::{Address, Grant, ListenerId, RequestId, ToWorker, UnixName};
+use cluster_core::{Address, Grant, ListenerId, RequestId, Sharing, ToWorker, UnixName};
 use cluster_ipc::limits::*;
 use cluster_ipc::{
     ControlMessage, DecodeError, Decoder, EncodeError, Encoding, Frame, FrameKind, Hello, Payload,
@@ -25,7 +25,12 @@ fn verdict(bytes: &[u8]) -> Result<usize, DecodeError> {
 fn control(len: usize) -> ToWorker {
     let grant = |name| ToWorker::Listen {
         request: RequestId(1),
-        result: Ok(Grant { listener: ListenerId(1), address: Address::Unix(UnixName(name)) }),
+        result: Ok(Grant {
+            listener: ListenerId(1),
+            address: Address::Unix(UnixName(name)),
+            sharing: Sharing::HandedOver,
+            data: Vec::new(),
+        }),
     };
     let around = postcard::to_stdvec(&grant(vec![b'n'; len])).unwrap().len() - len;
     let message = grant(vec![b'n'; len - around]);

@@ -10,12 +10,15 @@ const LISTED: &[(&str, &str)] = &[
     ("cluster-sys/src/invitation.rs", "a descriptor inherited by number becomes an owned one"),
     ("cluster-sys/src/process.rs", "pidfd_send_signal and waitid on a pidfd have no safe wrapper"),
     ("cluster-sys/src/signal.rs", "a process signals itself, whatever the signal"),
-    ("cluster-sys/src/socket.rs", "accept4 with the address has no safe wrapper"),
+    ("cluster-sys/src/socket.rs", "a descriptor known by its number is copied"),
+    ("cluster-sys/src/socket/accept.rs", "accept4 with the address has no safe wrapper"),
     ("cluster-sys/src/spawn/child.rs", "steps between fork and exec"),
     ("cluster-sys/src/spawn/plan.rs", "descriptors are lifted out of the way of a fork"),
     ("cluster-sys/tests/channel.rs", "descriptors are made to order"),
+    ("cluster-sys/tests/host/refuse.rs", "system calls are made to fail"),
     ("cluster-sys/tests/process.rs", "what the system says is compared with"),
     ("cluster-sys/tests/spawn.rs", "signals and descriptors are set up as badly as possible"),
+    ("cluster-sys/tests/support/arrange.rs", "a process is set up as badly as possible"),
     ("cluster-sys/tests/support/mod.rs", "poll(2) is the barrier"),
 ];
 

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use cluster_core::primary::{Action, Event as CoreEvent, Input};
 use cluster_core::{
-    Address, HandleName, ListenSpec, ListenerId, OsError, Pid, Signal, ToWorker, WorkerId, WorkerState,
+    Address, HandleName, ListenSpec, ListenerId, OsError, Pid, Signal, ToWorker, WorkerId,
+    WorkerState,
 };
 use cluster_ipc::Encoding;
 use mio::Interest;

@@ -11,7 +11,7 @@ use super::actions::os_error;
 use super::{Body, Notice, Place, PrimaryHost};
 use crate::event::{ClusterError, Event};
 use crate::limits::{ACCEPTS_PER_TURN, READS_PER_TURN};
-use crate::link::{Incoming, LinkError, Reading};
+use crate::link::{Incoming, Link, LinkError, Reading};
 use crate::socket::{AcceptError, Accepted};
 use crate::spawn::SpawnedParts;
 
@@ -161,16 +161,25 @@ impl PrimaryHost {
             },
             Some(Body::Spawning(_) | Body::Gone(_)) | None => return,
         };
-        if self.read_some(now, worker, READS_AT_EXIT) {
-            // Whoever still speaks is not the worker, but a child that has its channel.
-            self.ready.push(Place::Channel(worker));
-        }
+        self.read_the_rest(now, worker);
         self.carry_on(now);
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if let Body::Running(process) = std::mem::replace(&mut entry.body, Body::Gone(None)) {
             self.ready.ignore(Place::Process(worker), process.as_fd());
         }
         self.core.handle_input(now, Input::Exited { worker, status });
+    }
+
+    /// Reads what a worker that has ended may have said.
+    fn read_the_rest(&mut self, now: Instant, worker: WorkerId) {
+        let read = |host: &Self| host.workers.get(&worker)?.link.as_ref().map(Link::read);
+        let Some(end) = read(self).map(|bytes| bytes + CHANNEL_BYTES) else { return };
+        while self.read_some(now, worker, READS_PER_TURN) {
+            if read(self).is_none_or(|bytes| bytes > end) {
+                // Whoever still speaks is not the worker, but a child that has its channel.
+                return self.ready.push(Place::Channel(worker));
+            }
+        }
     }
 
     fn drop_link(&mut self, worker: WorkerId) {
@@ -183,6 +192,5 @@ impl PrimaryHost {
     }
 }
 
-/// More reads than there are messages in a full channel: the kernel counts each of them as 768
-/// bytes at least, and takes 208 KiB.
-const READS_AT_EXIT: usize = 300;
+/// More than a channel holds (unix(7): what socket(7) calls `wmem_default`, usually 208 KiB).
+const CHANNEL_BYTES: u64 = 1024 * 1024;

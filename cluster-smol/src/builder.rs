@@ -1,0 +1,115 @@
+//! How a cluster is set up.
+
+use std::io;
+use std::time::Duration;
+
+use cluster_sys::{
+    Config, ConfigError, InForce, PrimaryHost, Schedule, Settings, UnknownSchedule,
+    schedule_from_environment,
+};
+
+use crate::cluster::Cluster;
+use crate::driver;
+
+/// Settings of a cluster, and the way to start it.
+///
+/// By default workers run the image that this process runs (`/proc/self/exe`, so that an
+/// upgrade on disk never mixes versions by accident) with its arguments, environment, working
+/// directory and stdio, and connections go to them in turn.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    settings: InForce,
+    schedule: Option<Schedule>,
+    kill_after: Option<Duration>,
+    window: usize,
+    waiting: usize,
+}
+
+impl Builder {
+    /// The default settings.
+    pub fn new() -> Self {
+        let config = Config::default();
+        Self {
+            settings: InForce::new(),
+            schedule: None,
+            kill_after: None,
+            window: config.window(),
+            waiting: config.waiting(),
+        }
+    }
+
+    /// Who gets the next connection. Without this, the environment says
+    /// (`CLUSTER_SCHED_POLICY` or, as in Node, `NODE_CLUSTER_SCHED_POLICY`: `rr` or `none`), or
+    /// it is [`Schedule::RoundRobin`]. (Node: `cluster.schedulingPolicy`.)
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    /// What workers run, and how; what is not mentioned stays as it is. (Node:
+    /// `cluster.setupPrimary(settings)`.)
+    pub fn settings(mut self, changes: &Settings) -> Self {
+        self.settings = self.settings.with(changes);
+        self
+    }
+
+    /// How long a worker that was asked to leave may take to end before it is killed, unless
+    /// the request says otherwise. Without it, there is no limit, as in Node.
+    pub fn kill_after(mut self, patience: Duration) -> Self {
+        self.kill_after = Some(patience);
+        self
+    }
+
+    /// How many connections a worker may have been handed and not yet accepted; between 1 and
+    /// 1,024. A worker that is blocked holds up so many at most. (In Node, it is one for each
+    /// listener.)
+    pub fn window(mut self, connections: usize) -> Self {
+        self.window = connections;
+        self
+    }
+
+    /// How many accepted connections of one listener wait in the primary while no worker has
+    /// room; at least 1. Further ones wait in the kernel. (In Node, it has no limit.)
+    pub fn waiting(mut self, connections: usize) -> Self {
+        self.waiting = connections;
+        self
+    }
+
+    /// Starts the cluster, which has no workers yet.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense, or the operating system has no more descriptors.
+    pub fn start(self) -> Result<Cluster, StartError> {
+        let schedule = match self.schedule {
+            Some(schedule) => schedule,
+            None => schedule_from_environment()?.unwrap_or_default(),
+        };
+        let config = Config::new(schedule, self.waiting, self.window)?;
+        let host = PrimaryHost::new(config, self.settings)?;
+        let (orders, room) = driver::start_primary(host)?;
+        Ok(Cluster::new(orders, room, self.kill_after))
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A cluster could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The environment asks for a schedule that there is not.
+    #[error(transparent)]
+    Schedule(#[from] UnknownSchedule),
+    /// The operating system refused.
+    #[error("cannot set up the cluster")]
+    Io(#[from] io::Error),
+}

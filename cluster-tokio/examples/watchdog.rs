@@ -1,0 +1,214 @@
+//! A watchdog: a worker that runs but does not react is killed and replaced.
+//!
+//! ```text
+//! cargo run -p cluster-tokio --example watchdog -- [ADDRESS] [--boot S] [--every S] [--missed N]
+//! curl http://127.0.0.1:8000/block      (blocks the worker that gets it, for ever)
+//! curl http://127.0.0.1:8000/           (the others answer)
+//! ```
+//!
+//! The primary sends each worker that listens a ping every second, and kills one that leaves
+//! five in a row unanswered. The answer comes from the runtime that also serves, so it says
+//! more than a heartbeat of a thread of its own could: a handler that never yields stops it.
+//! `SIGKILL` it is, because nothing that needs the worker's help would help. Connections that
+//! the blocked worker has not taken go to the others.
+//!
+//! Why it is done so: to start takes longer than to answer, and how long depends on other
+//! things (imports, caches, migrations); so a worker that starts has a budget of its own, and
+//! is not pinged. Unanswered pings are counted, not seconds: if the primary itself was stopped
+//! for a while, nobody dies for it. All budgets are options, and are printed as they are.
+//! There is at most one new worker a round, so that a program that cannot start does not
+//! occupy the machine.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::num::ParseFloatError;
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::any;
+use clap::Parser;
+use cluster_tokio::{Builder, Cluster, Event, Role, Signal, ThisWorker, Worker, WorkerId};
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// A server whose workers are watched.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:8000")]
+    address: String,
+    /// How long a worker may take until it listens, in seconds
+    #[arg(long, default_value = "30", value_parser = seconds)]
+    boot: Duration,
+    /// How often it is pinged from then on, in seconds
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    every: Duration,
+    /// How many pings in a row it may leave unanswered
+    #[arg(long, default_value = "5")]
+    missed: u32,
+}
+
+/// Are you there?
+#[derive(Debug, Serialize, Deserialize)]
+struct Ping;
+
+/// I am.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pong;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    let options = Options::parse();
+    match cluster_tokio::role()? {
+        Role::Primary(builder) => supervise(builder, &options).await,
+        Role::Worker(worker) => serve(worker, &options.address).await,
+    }
+}
+
+/// Keeps the workers running, and watches them.
+async fn supervise(builder: Builder, options: &Options) -> Result<(), Failure> {
+    let Options { boot, every, missed, .. } = options;
+    println!("budgets boot={boot:?} run={:?} ({missed} pings)", *every * *missed);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let cluster = builder.start()?;
+    let mut events = cluster.events();
+    let mut wards = Wards { boot: *boot, missed: *missed, wards: HashMap::new() };
+    for _ in 0..WORKERS {
+        wards.fork(&cluster).await?;
+    }
+    let mut round = interval(*every);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            // Answers that are here already count before it is asked who has not answered.
+            biased;
+            _ = terminate.recv() => break,
+            Some(event) = events.next() => {
+                if !matches!(event, Event::Message { .. }) {
+                    println!("{event}");
+                }
+                wards.hear(&event);
+            }
+            _ = round.tick() => {
+                wards.look_after();
+                if wards.wards.len() < WORKERS {
+                    wards.fork(&cluster).await?;
+                }
+            }
+        }
+    }
+    // When the last one is gone, and nobody could fork, the events end.
+    cluster.disconnect_within(options.boot).await?;
+    drop((cluster, wards));
+    while let Some(event) = events.next().await {
+        println!("{event}");
+    }
+    Ok(())
+}
+
+/// The workers that are watched.
+struct Wards {
+    boot: Duration,
+    missed: u32,
+    wards: HashMap<WorkerId, (Worker, Watch)>,
+}
+
+/// What is expected of a worker.
+enum Watch {
+    /// That it listens until then.
+    Booting(Instant),
+    /// That it answers; so many pings it has not.
+    Running { unanswered: u32 },
+    /// Nothing any more: it leaves, or was killed.
+    Ending,
+}
+
+impl Wards {
+    async fn fork(&mut self, cluster: &Cluster) -> Result<(), Failure> {
+        let worker = cluster.fork().await?;
+        let watch = Watch::Booting(Instant::now() + self.boot);
+        self.wards.insert(worker.id(), (worker, watch));
+        Ok(())
+    }
+
+    fn hear(&mut self, event: &Event) {
+        let Some(id) = event.worker() else { return };
+        let Some((_, watch)) = self.wards.get_mut(&id) else { return };
+        match (event, &watch) {
+            (Event::Listening { .. }, Watch::Booting(_))
+            | (Event::Message { .. }, Watch::Running { .. }) => {
+                *watch = Watch::Running { unanswered: 0 };
+            }
+            (Event::Draining { .. }, _) => *watch = Watch::Ending,
+            (Event::Exit { .. }, _) => drop(self.wards.remove(&id)),
+            _ => {}
+        }
+    }
+
+    /// Kills those whose budget is used up, and pings the others.
+    fn look_after(&mut self) {
+        for (worker, watch) in self.wards.values_mut() {
+            let id = worker.id();
+            match watch {
+                Watch::Booting(until) if Instant::now() >= *until => {
+                    println!("worker {id} does not listen after {:?}", self.boot);
+                }
+                Watch::Running { unanswered } if *unanswered >= self.missed => {
+                    println!("worker {id} does not answer ({unanswered} pings)");
+                }
+                Watch::Running { unanswered } => {
+                    *unanswered += 1;
+                    // This does not wait: one that does not read is just as bad as one that
+                    // does not answer, and one that has just died needs no ping.
+                    if let Err(error) = worker.try_send(&Ping) {
+                        println!("worker {id} was not pinged: {error}");
+                    }
+                    continue;
+                }
+                Watch::Booting(_) | Watch::Ending => continue,
+            }
+            worker.kill(Signal::KILL);
+            *watch = Watch::Ending;
+        }
+    }
+}
+
+async fn serve(worker: ThisWorker, address: &str) -> Result<(), Failure> {
+    let listener = worker.listen(address).await?;
+    tokio::spawn(answer_pings(worker.clone()));
+    let id = worker.id();
+    let name = format!("worker {id} pid {}\n", process::id());
+    let block = async move || -> &'static str {
+        println!("worker {id} blocks");
+        loop {
+            thread::park();
+        }
+    };
+    let app = Router::new().route("/block", any(block)).fallback(any(async move || name));
+    axum::serve(listener, app).with_graceful_shutdown(worker.disconnecting()).await?;
+    worker.disconnected().await;
+    Ok(())
+}
+
+/// On the runtime that serves.
+async fn answer_pings(worker: ThisWorker) -> Result<(), Failure> {
+    while let Some(message) = worker.recv().await {
+        let Ping = message.decode()?;
+        worker.send(&Pong).await?;
+    }
+    Ok(())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().map_err(|error: ParseFloatError| error.to_string())?;
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+/// What any part of this program may fail with.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How many workers there are: in a server of one's own, one a processor.
+const WORKERS: usize = 4;

@@ -1,0 +1,253 @@
+//! Listeners, shared and not.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+
+use cluster_tests::script::{End, Report, Step, Task};
+use nix::unistd::geteuid;
+
+use super::support::{Client, Folder, Outside, Scene, failed, text};
+use crate::provider::cluster::{Event, WorkerState};
+
+pub(crate) async fn net_listen(scene: Scene) {
+    let mut stage = scene.stage();
+    let (worker, address) = stage.server("localhost:0").await;
+    assert!(address.ip().is_loopback());
+    assert_eq!(Client::connect(address).await.served_by().await, 1);
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn listening_port(scene: Scene) {
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    stage.tell(&worker, Step::Listen(0, "127.0.0.1:0".to_owned())).await;
+    let Event::Listening { address, .. } = stage.next().await else { panic!("listening first") };
+    let Report::Listening(own) = stage.report(&worker).await else { panic!("then the report") };
+    assert_eq!(address.to_string(), own);
+    let address: std::net::SocketAddr = own.parse().expect("TCP");
+    assert_ne!(address.port(), 0);
+    drop(Client::connect(address).await);
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn net_listen_ipv6only_false(scene: Scene) {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("this machine has no IPv6");
+        return;
+    }
+    let mut stage = scene.stage();
+    let (first, address) = stage.server("[::]:0").await;
+    let (second, again) = stage.server("[::]:0").await;
+    assert_eq!(address, again);
+    for (to, by) in [("127.0.0.1", 1), ("::1", 2), ("127.0.0.1", 1)] {
+        let address = (to.parse::<std::net::IpAddr>().expect("an address"), address.port());
+        assert_eq!(Client::connect(address.into()).await.served_by().await, by);
+    }
+    stage.disconnect([&first, &second]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn http_pipe(scene: Scene) {
+    let folder = Folder::new();
+    let path = folder.file("socket");
+    let name = format!("unix:{}", path.display());
+    let mut stage = scene.stage();
+    let workers = stage.workers(2).await;
+    for worker in &workers {
+        let report = stage.ask(worker, Step::Listen(0, name.clone())).await;
+        assert_eq!(report, Report::Listening(name.clone()));
+        stage.hears([format!("listening {} {name}", worker.id())]).await;
+        stage.has(worker, Step::Serve(0)).await;
+    }
+    for by in [1, 2, 1, 2] {
+        let client = Client::connect_unix(path.clone()).await;
+        assert_eq!(client.served_by().await, by);
+        client.echo().await;
+    }
+    stage.has(&workers[0], Step::Close(0)).await;
+    assert_eq!(Client::connect_unix(path.clone()).await.served_by().await, 2);
+    stage.disconnect(&workers).await;
+    assert!(!path.exists(), "the file is removed with the last worker");
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn bind_twice(scene: Scene) {
+    let (mut one, mut other) = (scene.stage(), scene.stage());
+    let (holder, address) = one.server("127.0.0.1:0").await;
+    let worker = other.worker().await;
+    let listen = Step::Listen(0, address.to_string());
+    assert_eq!(other.ask(&worker, listen.clone()).await, failed("AddrInUse"));
+    assert_eq!(worker.state(), WorkerState::Online);
+    one.disconnect([&holder]).await;
+    one.nothing_else().await;
+    let listens = Report::Listening(address.to_string());
+    assert_eq!(other.ask(&worker, listen).await, listens);
+    other.hears(["listening 1 127.0.0.1:A"]).await;
+    other.disconnect([&worker]).await;
+    other.nothing_else().await;
+}
+
+pub(crate) async fn bind_privileged_port(_: Scene) {
+    let first_free = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if first_free.is_ok_and(|it| it.trim().parse::<u16>().is_ok_and(|it| it <= 1)) {
+        eprintln!("this machine lets everybody listen on every port");
+        return;
+    }
+    let workers = vec![vec![Step::Listen(0, "127.0.0.1:1".to_owned())]];
+    let task = Task::Primary { workers, end: End::Disconnect };
+    let mut primary = match geteuid().is_root() {
+        true => Outside::start_by(&task, |command| command.uid(NOBODY).gid(NOBODY)),
+        false => Outside::start(&task),
+    };
+    primary.lines_until(&["report 1 Failed(\"PermissionDenied\")"]).await;
+    primary.go_on();
+    let (rest, status) = primary.end().await;
+    assert!(status.success(), "{rest:?}");
+}
+
+pub(crate) async fn eaddrinuse(scene: Scene) {
+    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = busy.local_addr().expect("it is bound");
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    let listen = Step::Listen(0, address.to_string());
+    for _ in 0..2 {
+        assert_eq!(stage.ask(&worker, listen.clone()).await, failed("AddrInUse"));
+    }
+    drop(busy);
+    assert_eq!(stage.listen(&worker, 0, &address.to_string()).await, address);
+    stage.has(&worker, Step::Serve(0)).await;
+    assert_eq!(Client::connect(address).await.served_by().await, 1);
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn eaccess(scene: Scene) {
+    let folder = Folder::new();
+    let path = folder.file("taken");
+    fs::write(&path, "somebody else's").expect("there is room");
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    let at = |path: &std::path::Path| Step::Listen(0, format!("unix:{}", path.display()));
+    assert_eq!(stage.ask(&worker, at(&path)).await, failed("AddrInUse"));
+    let nowhere = folder.file("missing").join("socket");
+    assert_eq!(stage.ask(&worker, at(&nowhere)).await, failed("NotFound"));
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+    let left = fs::read_to_string(&path).expect("it is never removed");
+    assert_eq!(left, "somebody else's");
+}
+
+pub(crate) async fn ipc_throw(scene: Scene) {
+    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = busy.local_addr().expect("it is bound").to_string();
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    assert_eq!(stage.ask(&worker, Step::Listen(0, address)).await, failed("AddrInUse"));
+    stage.has(&worker, Step::Stay).await;
+    stage.tell(&worker, Step::Disconnect).await;
+    stage.hears(["draining 1"]).await;
+    stage.tell(&worker, Step::Panic).await;
+    stage.hears_end(&worker, "code=101 signal=-", true).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn worker_disconnect_on_error(scene: Scene) {
+    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = busy.local_addr().expect("it is bound").to_string();
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    assert_eq!(stage.ask(&worker, Step::Listen(0, address)).await, failed("AddrInUse"));
+    stage.tell(&worker, Step::Disconnect).await;
+    stage.hears_leave(&worker).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn child_index_net(scene: Scene) {
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    for _ in 0..10 {
+        let address = stage.listen(&worker, 0, "127.0.0.1:0").await;
+        assert_ne!(stage.listen(&worker, 1, "127.0.0.1:0").await, address);
+        stage.has(&worker, Step::Close(0)).await;
+        assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+        stage.has(&worker, Step::Close(1)).await;
+    }
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn server_restart_rr(scene: Scene) {
+    let mut stage = scene.stage();
+    let (first, address) = stage.server("127.0.0.1:0").await;
+    let (second, _) = stage.server(&address.to_string()).await;
+    for _ in 0..3 {
+        stage.has(&first, Step::Close(0)).await;
+        for _ in 0..2 {
+            assert_eq!(Client::connect(address).await.served_by().await, 2);
+        }
+        stage.listen(&first, 0, &address.to_string()).await;
+        stage.has(&first, Step::Serve(0)).await;
+        let mut served = Vec::new();
+        for _ in 0..4 {
+            served.push(Client::connect(address).await.served_by().await);
+        }
+        served.sort_unstable();
+        assert_eq!(served, [1, 1, 2, 2]);
+    }
+    stage.disconnect([&first, &second]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn worker_handle_close(scene: Scene) {
+    let mut stage = scene.stage();
+    let (first, address) = stage.listener("127.0.0.1:0").await;
+    let before = stage.ask(&first, Step::Descriptors).await;
+    let sockets = stage.sockets(&first).await;
+    let client = Client::connect(address).await;
+    stage.until_it_holds(&first, sockets, 1).await;
+    let (second, _) = stage.server(&address.to_string()).await;
+    // What it has not accepted is refused, closed, and goes to the other one.
+    stage.has(&first, Step::Close(0)).await;
+    assert_eq!(client.served_by().await, 2);
+    drop(client);
+    assert_eq!(stage.ask(&first, Step::Descriptors).await, before);
+    stage.disconnect([&first, &second]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn net_listen_twice(scene: Scene) {
+    let mut stage = scene.stage();
+    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let again = stage.ask(&worker, Step::Listen(1, address.to_string())).await;
+    assert_eq!(again, failed("AddrInUse"));
+    assert_eq!(Client::connect(address).await.served_by().await, 1);
+    stage.has(&worker, Step::Close(0)).await;
+    // One listener, and now none.
+    assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+    assert_eq!(stage.listen(&worker, 1, &address.to_string()).await, address);
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn net_server_close_before_ipc_response(scene: Scene) {
+    let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    stage.has(&worker, Step::ListenAndDrop(address.to_string())).await;
+    assert_eq!(stage.ask(&worker, Step::Say("closed".to_owned())).await, text("closed"));
+    assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+    // The answer came before it was known that nobody waits for it.
+    stage.hears(["listening 1 127.0.0.1:A"]).await;
+    assert_eq!(stage.listen(&worker, 0, &address.to_string()).await, address);
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+/// Has no rights.
+const NOBODY: u32 = 65_534;

@@ -1,0 +1,332 @@
+//! A cluster, and all that is heard of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cluster_tests::script::{Report, SCRIPT, Script, Step};
+
+use super::at_once;
+use super::scene::Record;
+use crate::provider::cluster::{Address, Cluster, Event, Events, Settings, Worker, WorkerId};
+
+/// A cluster whose workers are fixtures, and what is heard of it: one line an event.
+///
+/// Lines are as [`Event`] displays them, but that
+/// * a process is `PID`, and the first port of the test is `A`, the second `B`, and so on;
+/// * a message is `report WORKER REPORT`;
+/// * `disconnect` says `exited_after_disconnect`, too.
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    events: Events,
+    unasserted: VecDeque<String>,
+    pids: BTreeMap<WorkerId, u32>,
+    ports: Vec<u16>,
+    record: Arc<Record>,
+}
+
+impl Stage {
+    pub(super) fn new(cluster: Cluster, record: Arc<Record>) -> Self {
+        let events = cluster.events();
+        let (unasserted, pids, ports) = Default::default();
+        Self { cluster, events, unasserted, pids, ports, record }
+    }
+
+    /// Starts a worker.
+    pub(crate) async fn fork(&mut self) -> Worker {
+        let forked = self.cluster.fork().await;
+        self.note(forked.expect("the fixture can be started"))
+    }
+
+    /// Starts a worker that does this before it takes a message.
+    pub(crate) async fn fork_with(&mut self, script: &Script) -> Worker {
+        let forked = fork_with(&self.cluster, script).await;
+        self.note(forked)
+    }
+
+    /// A worker that is online.
+    pub(crate) async fn worker(&mut self) -> Worker {
+        let worker = self.fork().await;
+        let id = worker.id();
+        self.hears([format!("fork {id} PID"), format!("online {id}")]).await;
+        worker
+    }
+
+    /// So many workers that are online.
+    pub(crate) async fn workers(&mut self, count: usize) -> Vec<Worker> {
+        let mut workers = Vec::new();
+        for _ in 0..count {
+            workers.push(self.fork().await);
+        }
+        let ids: Vec<_> = workers.iter().map(Worker::id).collect();
+        let lines = ids.iter().flat_map(|id| [format!("fork {id} PID"), format!("online {id}")]);
+        self.hears_unordered(lines).await;
+        workers
+    }
+
+    /// A worker that listens, under number 0.
+    pub(crate) async fn listener(&mut self, address: &str) -> (Worker, SocketAddr) {
+        let worker = self.worker().await;
+        let address = self.listen(&worker, 0, address).await;
+        (worker, address)
+    }
+
+    /// A worker that listens, under number 0, and serves.
+    pub(crate) async fn server(&mut self, address: &str) -> (Worker, SocketAddr) {
+        let (worker, address) = self.listener(address).await;
+        self.has(&worker, Step::Serve(0)).await;
+        (worker, address)
+    }
+
+    /// Has a worker listen, under this number.
+    pub(crate) async fn listen(&mut self, worker: &Worker, slot: u8, address: &str) -> SocketAddr {
+        let report = self.ask(worker, Step::Listen(slot, address.to_owned())).await;
+        let Report::Listening(address) = report else { panic!("cannot listen: {report:?}") };
+        let address: SocketAddr = address.parse().expect("it is TCP");
+        let line = self.with_letter(format!("listening {} {address}", worker.id()), address.port());
+        self.hears([line]).await;
+        address
+    }
+
+    /// Has a worker do something.
+    pub(crate) async fn tell(&self, worker: &Worker, step: Step) {
+        worker.send(&step).await.expect("the worker is there");
+    }
+
+    /// Has a worker do something, and waits for its next message. Events before that are still
+    /// to be asserted.
+    pub(crate) async fn ask(&mut self, worker: &Worker, step: Step) -> Report {
+        self.tell(worker, step).await;
+        self.report(worker).await
+    }
+
+    /// Has a worker do something that works.
+    pub(crate) async fn has(&mut self, worker: &Worker, step: Step) {
+        assert_eq!(self.ask(worker, step).await, Report::Done);
+    }
+
+    /// Waits until a worker has so many sockets open more than `before`.
+    pub(crate) async fn until_it_holds(&mut self, worker: &Worker, before: usize, more: usize) {
+        while self.sockets(worker).await < before + more {}
+    }
+
+    /// How many sockets a worker has open.
+    pub(crate) async fn sockets(&mut self, worker: &Worker) -> usize {
+        match self.ask(worker, Step::Descriptors).await {
+            Report::Descriptors(all) => all.values().filter(|it| it.starts_with("socket:")).count(),
+            other => panic!("asked for descriptors: {other:?}"),
+        }
+    }
+
+    /// The next message of a worker.
+    pub(crate) async fn report(&mut self, from: &Worker) -> Report {
+        loop {
+            let event = self.pump().await;
+            let line = self.line(&event);
+            match event {
+                Event::Message { worker, message } if worker == from.id() => {
+                    return message.decode().expect("a worker sends reports");
+                }
+                Event::Exit { worker, .. } if worker == from.id() => panic!("{line}"),
+                _ => self.unasserted.push_back(line),
+            }
+        }
+    }
+
+    /// The next event of any kind, which nobody asserts any more.
+    pub(crate) async fn next(&mut self) -> Event {
+        assert!(self.unasserted.is_empty(), "not yet asserted: {:?}", self.unasserted);
+        self.pump().await
+    }
+
+    /// Asserts what comes next, in this order.
+    pub(crate) async fn hears(&mut self, lines: impl IntoIterator<Item = impl Into<String>>) {
+        for expected in lines {
+            assert_eq!(self.next_line().await, expected.into());
+        }
+    }
+
+    /// Asserts what comes next, in any order.
+    pub(crate) async fn hears_unordered(
+        &mut self,
+        lines: impl IntoIterator<Item = impl Into<String>>,
+    ) {
+        self.hears_among(lines, &[]).await;
+    }
+
+    /// Asserts that all of `lines` come next, in any order, and with them any of `others`.
+    pub(crate) async fn hears_among(
+        &mut self,
+        lines: impl IntoIterator<Item = impl Into<String>>,
+        others: &[&str],
+    ) {
+        let mut expected: Vec<String> = lines.into_iter().map(Into::into).collect();
+        while !expected.is_empty() {
+            let line = self.next_line().await;
+            match expected.iter().position(|it| *it == line) {
+                Some(place) => drop(expected.swap_remove(place)),
+                None => assert!(others.contains(&&*line), "heard {line:?}, expected {expected:?}"),
+            }
+        }
+    }
+
+    /// Asserts that a worker's two ends come next. Usually its channel ends first, but for a
+    /// moment another process that is being started may still hold it.
+    pub(crate) async fn hears_end(&mut self, worker: &Worker, status: &str, asked: bool) {
+        self.hears_unordered(ends(worker, status, asked)).await;
+    }
+
+    /// Asserts that a worker's two ends come next, whatever its status.
+    pub(crate) async fn hears_any_end(&mut self, worker: &Worker) {
+        let id = worker.id();
+        let mut ends = vec![self.next_line().await, self.next_line().await];
+        ends.sort();
+        assert!(ends[0].starts_with(&format!("disconnect {id} ")), "{ends:?}");
+        assert!(ends[1].starts_with(&format!("exit {id} ")), "{ends:?}");
+    }
+
+    /// Skips what a worker has to say, until both of its ends have come, each once.
+    pub(crate) async fn hears_until_ended(&mut self, worker: &Worker) {
+        let (mut disconnects, mut exits) = (0, 0);
+        while disconnects + exits < 2 {
+            let event = self.next().await;
+            assert_eq!(event.worker(), Some(worker.id()), "{event}");
+            match event {
+                Event::Disconnect { .. } => disconnects += 1,
+                Event::Exit { .. } => exits += 1,
+                Event::Error { .. } => panic!("{event}"),
+                _ => {}
+            }
+        }
+        assert_eq!((disconnects, exits), (1, 1));
+    }
+
+    /// Asserts that a worker that was asked to leave, and has nothing under way, leaves.
+    pub(crate) async fn hears_leave(&mut self, worker: &Worker) {
+        self.hears([format!("draining {}", worker.id())]).await;
+        self.hears_end(worker, "code=0 signal=-", true).await;
+    }
+
+    /// Asks all workers to leave, and asserts that these are all, and all leave.
+    pub(crate) async fn disconnect(&mut self, workers: impl IntoIterator<Item = &Worker>) {
+        self.cluster.disconnect().await.expect("the cluster is there");
+        let lines = workers.into_iter().flat_map(|it| {
+            let draining = format!("draining {}", it.id());
+            [draining].into_iter().chain(ends(it, "code=0 signal=-", true))
+        });
+        self.hears_unordered(lines.collect::<Vec<_>>()).await;
+    }
+
+    /// Asserts that all has been heard, and that there are no workers that could say more.
+    pub(crate) async fn nothing_else(mut self) {
+        let workers = self.cluster.workers().await.expect("the cluster is there");
+        let workers: Vec<_> = workers.iter().map(Worker::id).collect();
+        assert_eq!(workers, [], "workers left");
+        self.nothing_yet().await;
+    }
+
+    /// Asserts that all has been heard that there is by now.
+    pub(crate) async fn nothing_yet(&mut self) {
+        // Whatever the cluster knew before it has answered this is published.
+        self.cluster.workers().await.expect("the cluster is there");
+        if let Some(Some(event)) = at_once(self.events.next()).await {
+            let line = self.line(&event);
+            self.unasserted.push_back(line);
+        }
+        assert!(self.unasserted.is_empty(), "heard, too: {:?}", self.unasserted);
+    }
+
+    /// Lets go of the cluster, and hears it to its end: events as they display themselves.
+    pub(crate) async fn hears_out(self) -> Vec<String> {
+        let Self { cluster, mut events, pids, record, .. } = self;
+        drop(cluster);
+        let mut lines = Vec::new();
+        while let Some(event) = events.next().await {
+            record.saw(&event.to_string());
+            lines.push(event.to_string());
+            if let Event::Exit { worker, .. } = event {
+                record.ended(pids[&worker]);
+            }
+        }
+        lines
+    }
+
+    async fn next_line(&mut self) -> String {
+        match self.unasserted.pop_front() {
+            Some(line) => line,
+            None => {
+                let event = self.pump().await;
+                self.line(&event)
+            }
+        }
+    }
+
+    async fn pump(&mut self) -> Event {
+        let event = self.events.next().await.expect("the cluster is there");
+        self.record.saw(&event.to_string());
+        match &event {
+            Event::Fork { worker, pid } => {
+                self.pids.insert(*worker, pid.0);
+                self.record.started(pid.0);
+            }
+            Event::Exit { worker, .. } => self.record.ended(self.pids[worker]),
+            _ => {}
+        }
+        event
+    }
+
+    fn note(&self, worker: Worker) -> Worker {
+        if let (Some(pid), false) = (worker.pid(), worker.is_dead()) {
+            self.record.started(pid.0);
+        }
+        worker
+    }
+
+    fn line(&mut self, event: &Event) -> String {
+        match event {
+            Event::Fork { worker, .. } => format!("fork {worker} PID"),
+            Event::Listening { worker, address: Address::Tcp(address) } => {
+                self.with_letter(format!("listening {worker} {address}"), address.port())
+            }
+            Event::Message { worker, message } => match message.decode::<Report>() {
+                Ok(Report::Listening(address)) => {
+                    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+                    let line = format!("report {worker} Listening {address}");
+                    port.map_or(line.clone(), |port| self.with_letter(line, port))
+                }
+                Ok(report) => format!("report {worker} {report:?}"),
+                Err(_) => event.to_string(),
+            },
+            Event::Disconnect { worker, exited_after_disconnect } => {
+                format!("disconnect {worker} exited_after_disconnect={exited_after_disconnect}")
+            }
+            event => event.to_string(),
+        }
+    }
+
+    /// The port that ends `line` becomes a letter.
+    fn with_letter(&mut self, line: String, port: u16) -> String {
+        let place = self.ports.iter().position(|it| *it == port).unwrap_or_else(|| {
+            self.ports.push(port);
+            self.ports.len() - 1
+        });
+        let bare = line.strip_suffix(&port.to_string()).expect("a line ends with its port");
+        format!("{bare}{}", char::from(b'A' + u8::try_from(place).expect("few ports")))
+    }
+}
+
+/// Starts a worker that does this before it takes a message.
+pub(crate) async fn fork_with(cluster: &Cluster, script: &Script) -> Worker {
+    let script = serde_json::to_string(script).expect("a script has a JSON form");
+    let forked = cluster.fork_with(Settings::new().env(SCRIPT, script)).await;
+    forked.expect("the fixture can be started")
+}
+
+/// The lines of a worker's two ends.
+fn ends(worker: &Worker, status: &str, asked: bool) -> [String; 2] {
+    let id = worker.id();
+    [
+        format!("disconnect {id} exited_after_disconnect={asked}"),
+        format!("exit {id} {status} exited_after_disconnect={asked}"),
+    ]
+}

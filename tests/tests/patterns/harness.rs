@@ -1,0 +1,163 @@
+//! What these tests have in common.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use crate::client::Target;
+use crate::example::Example;
+use crate::transcript::Line;
+
+/// A running example.
+pub(crate) fn start(name: &str, arguments: &[&str]) -> Example {
+    Example::launch(Example::command(&program(name)).args(arguments))
+}
+
+/// Where its workers listen, once there are so many.
+pub(crate) fn listening(example: &Example, workers: usize) -> SocketAddr {
+    match example.listening(workers) {
+        Target::Tcp(address) => address,
+        Target::Unix(path) => panic!("it listens on {}", path.display()),
+    }
+}
+
+/// Waits for a line that begins so, and returns its rest.
+pub(crate) fn said(example: &Example, beginning: &str) -> String {
+    example.wait(beginning, |lines| {
+        others(lines).find_map(|it| it.strip_prefix(beginning)).map(str::to_owned)
+    })
+}
+
+/// What was said beside the events.
+pub(crate) fn others(lines: &[Line]) -> impl Iterator<Item = &str> {
+    lines.iter().filter_map(|line| match line {
+        Line::Other(text) => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+/// Asks for a page, and returns the answer's status and body.
+pub(crate) fn get(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    exchange(TcpStream::connect(server)?, path)
+}
+
+/// The same as a client of its own at `client`, an address of the loopback interface.
+pub(crate) fn get_from(
+    client: Ipv4Addr,
+    server: SocketAddr,
+    path: &str,
+) -> io::Result<(u16, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((client, 0)))?;
+        socket.connect(server).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    exchange(stream, path)
+}
+
+fn exchange(mut stream: TcpStream, path: &str) -> io::Result<(u16, String)> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    answer(&mut stream)
+}
+
+/// The status and the body of the answer that comes before the connection's end.
+pub(crate) fn answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let parts = text.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.strip_prefix("HTTP/1.1 ")?.split(' ').next()?;
+        Some((status.parse().ok()?, body.to_owned()))
+    });
+    parts.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, text))
+}
+
+/// Does `visit` so many times in all, so many at a time; each one has a number.
+pub(crate) fn crowd(total: usize, at_a_time: usize, visit: impl Fn(usize) + Sync) {
+    let begun = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..at_a_time {
+            scope.spawn(|| {
+                loop {
+                    match begun.fetch_add(1, SeqCst) {
+                        number if number < total => visit(number),
+                        _ => break,
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// A folder for one test, removed with all that is in it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("cluster-patterns-{}-{name}", std::process::id());
+        let path = env::temp_dir().join(name);
+        fs::create_dir(&path).expect("nobody else has this name");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let removed = fs::remove_dir_all(&self.0);
+        assert!(removed.is_ok() || thread::panicking(), "{removed:?}");
+    }
+}
+
+/// An example, built by whoever built these tests; if one was not, all are built now.
+pub(crate) fn program(name: &str) -> PathBuf {
+    static PROFILE: OnceLock<PathBuf> = OnceLock::new();
+    let folder = PROFILE.get_or_init(|| {
+        let test = env::current_exe().expect("this test has a path");
+        let folder = test.ancestors().nth(2).expect("it is <target>/<profile>/deps/<test>");
+        if EXAMPLES.iter().any(|name| !folder.join("examples").join(name).exists()) {
+            build(folder);
+        }
+        folder.to_owned()
+    });
+    folder.join("examples").join(name)
+}
+
+/// Builds the examples into `folder`.
+fn build(folder: &Path) {
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(name) => name,
+        None => unreachable!("a profile has a name"),
+    };
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--package", "cluster-tokio", "--profile", profile])
+        .args(EXAMPLES.iter().flat_map(|name| ["--example", name]))
+        .arg("--target-dir")
+        .arg(folder.parent().expect("a profile's folder is in a target folder"))
+        .status();
+    assert!(status.expect("cargo starts").success(), "the examples do not build");
+}
+
+/// How many workers each example has that serves.
+pub(crate) const WORKERS: usize = 4;
+
+const EXAMPLES: [&str; 7] =
+    ["announce", "graceful", "pool", "rolling", "status", "sticky", "watchdog"];
+
+/// A connection that is silent for so long hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

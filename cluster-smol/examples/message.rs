@@ -30,17 +30,17 @@ enum Notice {
     Request { path: String },
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    smol::block_on(async {
+fn main() -> Result<(), Failure> {
+    smol::block_on(smol::spawn(async {
         match cluster_smol::role()? {
             Role::Primary(builder) => count(builder).await,
             Role::Worker(worker) => serve(worker).await,
         }
-    })
+    }))
 }
 
 /// Counts requests, and prints their number every second in which there were new ones.
-async fn count(builder: Builder) -> Result<(), Box<dyn Error>> {
+async fn count(builder: Builder) -> Result<(), Failure> {
     let cluster = builder.start()?;
     let mut events = cluster.events();
     for _ in 0..available_parallelism()?.get() {
@@ -70,7 +70,7 @@ async fn count(builder: Builder) -> Result<(), Box<dyn Error>> {
 }
 
 /// Answers requests, and tells the primary of each.
-async fn serve(worker: ThisWorker) -> Result<(), Box<dyn Error>> {
+async fn serve(worker: ThisWorker) -> Result<(), Failure> {
     let listener = worker.listen("127.0.0.1:8000").await?;
     // When the worker leaves, the listener is closed.
     while let Ok((stream, _)) = listener.accept_tracked().await {
@@ -103,3 +103,6 @@ async fn answer(stream: Tracked<TcpStream>, worker: ThisWorker) {
         connection.await.unwrap_or_default();
     }
 }
+
+/// What this program may fail with.
+type Failure = Box<dyn Error + Send + Sync>;

@@ -296,3 +296,25 @@ pub(crate) async fn first<T, F: Future<Output = io::Result<T>>>(
     }
     Err(failure)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ThisWorker, UdpSocket};
+
+    fn is_for_a_task(_: impl Future<Output: Send> + Send + 'static) {}
+
+    /// It is enough that this compiles.
+    #[test]
+    fn whatever_listens_may_be_spawned() {
+        is_for_a_task(async { TcpListener::bind("127.0.0.1:0").await });
+        is_for_a_task(async { UnixListener::bind("/tmp/socket").await });
+        is_for_a_task(async { UdpSocket::bind("127.0.0.1:0").await });
+        let _: fn(ThisWorker) = |worker| {
+            is_for_a_task(async move {
+                worker.bind_udp(("localhost", 0)).await?;
+                worker.listen("localhost:0").await
+            });
+        };
+    }
+}

@@ -149,6 +149,8 @@ async fn end(cluster: Cluster, mut events: Events) -> Result<(), Failure> {
 }
 
 async fn serve(worker: ThisWorker, address: &str) -> Result<(), Failure> {
+    // systemd sends SIGTERM to all processes of a service; workers leave when the primary says so.
+    let _ignored = signal(SignalKind::terminate())?;
     let listener = worker.listen(address).await?;
     let name = format!("worker {} pid {}\n", worker.id(), process::id());
     let app = Router::new().fallback(any(async move || name));

@@ -1,7 +1,7 @@
 //! A watchdog: a worker that runs but does not react is killed and replaced.
 //!
 //! ```text
-//! cargo run -p cluster-tokio --example watchdog -- [ADDRESS] [--boot S] [--every S] [--missed N]
+//! cargo run -p cluster-tokio --example watchdog -- [ADDRESS] [OPTIONS]
 //! curl http://127.0.0.1:8000/block      (blocks the worker that gets it, for ever)
 //! curl http://127.0.0.1:8000/           (the others answer)
 //! ```
@@ -14,17 +14,17 @@
 //!
 //! Why it is done so: to start takes longer than to answer, and how long depends on other
 //! things (imports, caches, migrations); so a worker that starts has a budget of its own, and
-//! is not pinged. Unanswered pings are counted, not seconds: if the primary itself was stopped
-//! for a while, nobody dies for it. All budgets are options, and are printed as they are.
-//! There is at most one new worker a round, so that a program that cannot start does not
-//! occupy the machine.
+//! is not pinged (`--slow 10` makes it use that up). Rounds are counted, not seconds: if the
+//! primary itself was stopped for a while, nobody dies for it. All budgets are options, and are
+//! printed as they are. There is at most one new worker a round, so that a program that cannot
+//! start does not occupy the machine.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::num::ParseFloatError;
 use std::process;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
@@ -32,7 +32,7 @@ use clap::Parser;
 use cluster_tokio::{Builder, Cluster, Event, Role, Signal, ThisWorker, Worker, WorkerId};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// A server whose workers are watched.
 #[derive(Debug, Parser)]
@@ -49,6 +49,9 @@ struct Options {
     /// How many pings in a row it may leave unanswered
     #[arg(long, default_value = "5")]
     missed: u32,
+    /// How long a worker pretends to have to do before it listens, in seconds
+    #[arg(long, default_value = "0", value_parser = seconds)]
+    slow: Duration,
 }
 
 /// Are you there?
@@ -64,7 +67,7 @@ async fn main() -> Result<(), Failure> {
     let options = Options::parse();
     match cluster_tokio::role()? {
         Role::Primary(builder) => supervise(builder, &options).await,
-        Role::Worker(worker) => serve(worker, &options.address).await,
+        Role::Worker(worker) => serve(worker, &options).await,
     }
 }
 
@@ -75,7 +78,8 @@ async fn supervise(builder: Builder, options: &Options) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let cluster = builder.start()?;
     let mut events = cluster.events();
-    let mut wards = Wards { boot: *boot, missed: *missed, wards: HashMap::new() };
+    let rounds = boot.div_duration_f64(*every).ceil() as u32;
+    let mut wards = Wards { boot: rounds, missed: *missed, wards: HashMap::new() };
     for _ in 0..WORKERS {
         wards.fork(&cluster).await?;
     }
@@ -111,15 +115,16 @@ async fn supervise(builder: Builder, options: &Options) -> Result<(), Failure> {
 
 /// The workers that are watched.
 struct Wards {
-    boot: Duration,
+    /// So many rounds.
+    boot: u32,
     missed: u32,
     wards: HashMap<WorkerId, (Worker, Watch)>,
 }
 
 /// What is expected of a worker.
 enum Watch {
-    /// That it listens until then.
-    Booting(Instant),
+    /// That it listens; it has so many rounds left.
+    Booting { left: u32 },
     /// That it answers; so many pings it has not.
     Running { unanswered: u32 },
     /// Nothing any more: it leaves, or was killed.
@@ -129,7 +134,7 @@ enum Watch {
 impl Wards {
     async fn fork(&mut self, cluster: &Cluster) -> Result<(), Failure> {
         let worker = cluster.fork().await?;
-        let watch = Watch::Booting(Instant::now() + self.boot);
+        let watch = Watch::Booting { left: self.boot };
         self.wards.insert(worker.id(), (worker, watch));
         Ok(())
     }
@@ -138,7 +143,7 @@ impl Wards {
         let Some(id) = event.worker() else { return };
         let Some((_, watch)) = self.wards.get_mut(&id) else { return };
         match (event, &watch) {
-            (Event::Listening { .. }, Watch::Booting(_))
+            (Event::Listening { .. }, Watch::Booting { .. })
             | (Event::Message { .. }, Watch::Running { .. }) => {
                 *watch = Watch::Running { unanswered: 0 };
             }
@@ -153,8 +158,12 @@ impl Wards {
         for (worker, watch) in self.wards.values_mut() {
             let id = worker.id();
             match watch {
-                Watch::Booting(until) if Instant::now() >= *until => {
-                    println!("worker {id} does not listen after {:?}", self.boot);
+                Watch::Booting { left: 0 } => {
+                    println!("worker {id} does not listen ({} rounds)", self.boot);
+                }
+                Watch::Booting { left } => {
+                    *left -= 1;
+                    continue;
                 }
                 Watch::Running { unanswered } if *unanswered >= self.missed => {
                     println!("worker {id} does not answer ({unanswered} pings)");
@@ -168,7 +177,7 @@ impl Wards {
                     }
                     continue;
                 }
-                Watch::Booting(_) | Watch::Ending => continue,
+                Watch::Ending => continue,
             }
             worker.kill(Signal::KILL);
             *watch = Watch::Ending;
@@ -176,8 +185,12 @@ impl Wards {
     }
 }
 
-async fn serve(worker: ThisWorker, address: &str) -> Result<(), Failure> {
-    let listener = worker.listen(address).await?;
+async fn serve(worker: ThisWorker, options: &Options) -> Result<(), Failure> {
+    tokio::select! {
+        () = sleep(options.slow) => {}
+        () = worker.disconnecting() => return Ok(()),
+    }
+    let listener = worker.listen(&options.address).await?;
     tokio::spawn(answer_pings(worker.clone()));
     let id = worker.id();
     let name = format!("worker {id} pid {}\n", process::id());

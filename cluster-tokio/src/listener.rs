@@ -1,5 +1,6 @@
 //! Listeners: shared with the other workers, or this process's own.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -54,7 +55,8 @@ impl TcpListener {
         if let Some(worker) = this_worker().map_err(io::Error::other)? {
             return worker.listen_with(address, options).await;
         }
-        first(address, async |address| Self::own(options.bind(Address::Tcp(address))?)).await
+        first(address, |address| ready(options.bind(Address::Tcp(address)).and_then(Self::own)))
+            .await
     }
 
     /// The next connection.
@@ -281,9 +283,9 @@ impl<L> Source<L> {
 }
 
 /// The first of the addresses that works, or else the last one's error.
-pub(crate) async fn first<T>(
+pub(crate) async fn first<T, F: Future<Output = io::Result<T>>>(
     address: impl ToSocketAddrs,
-    listen: impl AsyncFn(SocketAddr) -> io::Result<T>,
+    listen: impl Fn(SocketAddr) -> F,
 ) -> io::Result<T> {
     let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
     for address in net::lookup_host(address).await? {
@@ -293,4 +295,26 @@ pub(crate) async fn first<T>(
         }
     }
     Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ThisWorker, UdpSocket};
+
+    fn is_for_a_task(_: impl Future<Output: Send> + Send + 'static) {}
+
+    /// It is enough that this compiles.
+    #[test]
+    fn whatever_listens_may_be_spawned() {
+        is_for_a_task(async { TcpListener::bind("127.0.0.1:0").await });
+        is_for_a_task(async { UnixListener::bind("/tmp/socket").await });
+        is_for_a_task(async { UdpSocket::bind("127.0.0.1:0").await });
+        let _: fn(ThisWorker) = |worker| {
+            is_for_a_task(async move {
+                worker.bind_udp(("localhost", 0)).await?;
+                worker.listen("localhost:0").await
+            });
+        };
+    }
 }

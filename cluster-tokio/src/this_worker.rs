@@ -101,9 +101,13 @@ impl ThisWorker {
         address: impl ToSocketAddrs,
         options: &ListenOptions,
     ) -> io::Result<TcpListener> {
-        first(address, async |address| match options.is_own() {
-            true => TcpListener::own(options.bind(Address::Tcp(address))?),
-            false => TcpListener::shared(self.share(options.spec(Address::Tcp(address))).await?),
+        first(address, |address| async move {
+            match options.is_own() {
+                true => TcpListener::own(options.bind(Address::Tcp(address))?),
+                false => {
+                    TcpListener::shared(self.share(options.spec(Address::Tcp(address))).await?)
+                }
+            }
         })
         .await
     }
@@ -187,9 +191,11 @@ impl ThisWorker {
         address: impl ToSocketAddrs,
         options: &ListenOptions,
     ) -> io::Result<UdpSocket> {
-        first(address, async |address| match options.is_own() {
-            true => UdpSocket::own(options.bind(Address::Udp(address))?),
-            false => UdpSocket::shared(self.share(options.spec(Address::Udp(address))).await?),
+        first(address, |address| async move {
+            match options.is_own() {
+                true => UdpSocket::own(options.bind(Address::Udp(address))?),
+                false => UdpSocket::shared(self.share(options.spec(Address::Udp(address))).await?),
+            }
         })
         .await
     }

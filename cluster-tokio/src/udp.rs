@@ -1,5 +1,6 @@
 //! UDP sockets: shared with the other workers, or this process's own.
 
+use std::future::ready;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
@@ -56,7 +57,8 @@ impl UdpSocket {
         if let Some(worker) = this_worker().map_err(io::Error::other)? {
             return worker.bind_udp_with(address, options).await;
         }
-        first(address, async |address| Self::own(options.bind(Address::Udp(address))?)).await
+        first(address, |address| ready(options.bind(Address::Udp(address)).and_then(Self::own)))
+            .await
     }
 
     /// What the first worker that bound this address gave for all

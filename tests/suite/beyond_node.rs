@@ -1,42 +1,16 @@
 //! Where Node is untested or wrong.
 
-use std::net::TcpListener;
 use std::pin::pin;
 
 use cluster_tests::script::{Early, Script, Step};
 
-use super::support::{Client, Gate, Scene, at_once, failed, text};
+use super::support::{Client, Forking, Gate, Scene, Stranger, at_once, failed, text};
 use crate::provider::cluster::{Signal, WorkerState};
 use crate::provider::spawn;
 
-pub(crate) async fn inflight_redispatch(scene: Scene) {
-    let mut stage = scene.stage();
-    let (first, address) = stage.listener("127.0.0.1:0").await;
-    let sockets = stage.sockets(&first).await;
-    let clients = [Client::connect(address).await, Client::connect(address).await];
-    stage.until_it_holds(&first, sockets, 2).await;
-    let (second, _) = stage.server(&address.to_string()).await;
-    first.kill(Signal::KILL);
-    stage.hears_end(&first, "code=- signal=SIGKILL", false).await;
-    for client in clients {
-        assert_eq!(client.served_by().await, 2);
-        client.echo().await;
-    }
-    stage.disconnect([&second]).await;
-    // If nobody is left, its client sees a close.
-    let (third, address) = stage.listener("127.0.0.1:0").await;
-    let sockets = stage.sockets(&third).await;
-    let client = Client::connect(address).await;
-    stage.until_it_holds(&third, sockets, 1).await;
-    third.kill(Signal::KILL);
-    stage.hears_end(&third, "code=- signal=SIGKILL", false).await;
-    client.closed().await;
-    stage.nothing_else().await;
-}
-
 pub(crate) async fn disconnect_all_waits_for_all(scene: Scene) {
     let mut stage = scene.stage();
-    let (first, address) = stage.server("127.0.0.1:0").await;
+    let (first, address) = stage.server(&scene.anywhere()).await;
     let second = stage.worker().await;
     let third = stage.worker().await;
     let client = Client::connect(address).await;
@@ -58,7 +32,7 @@ pub(crate) async fn disconnect_all_waits_for_all(scene: Scene) {
     assert_eq!(at_once(left.as_mut()).await, None, "one has not left");
     drop(client);
     assert_eq!(left.await, Ok(()));
-    assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+    Client::is_refused(address).await;
     stage.hears_end(&first, "code=0 signal=-", true).await;
     drop((second, third));
     stage.nothing_else().await;
@@ -66,7 +40,7 @@ pub(crate) async fn disconnect_all_waits_for_all(scene: Scene) {
 
 pub(crate) async fn disconnect_twice_is_noop(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let (worker, address) = stage.server(&scene.anywhere()).await;
     let client = Client::connect(address).await;
     assert_eq!(client.served_by().await, 1);
     worker.disconnect();
@@ -87,7 +61,7 @@ pub(crate) async fn disconnect_twice_is_noop(scene: Scene) {
 
 pub(crate) async fn disconnect_event_with_handle_in_flight(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.listener("127.0.0.1:0").await;
+    let (worker, address) = stage.listener(&scene.anywhere()).await;
     worker.kill(Signal::STOP);
     let clients = [Client::connect(address).await, Client::connect(address).await];
     worker.kill(Signal::KILL);
@@ -99,8 +73,8 @@ pub(crate) async fn disconnect_event_with_handle_in_flight(scene: Scene) {
 }
 
 pub(crate) async fn two_waiters_on_failing_bind(scene: Scene) {
-    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = busy.local_addr().expect("it is bound").to_string();
+    let busy = scene.stranger();
+    let address = busy.address().to_string();
     let mut stage = scene.stage();
     let workers = stage.workers(2).await;
     for worker in &workers {
@@ -108,7 +82,7 @@ pub(crate) async fn two_waiters_on_failing_bind(scene: Scene) {
     }
     let failed = |id| format!("report {id} Failed(\"AddrInUse\")");
     stage.hears_unordered([failed(1), failed(2)]).await;
-    drop(busy);
+    busy.leave();
     for worker in &workers {
         stage.listen(worker, 0, &address).await;
     }
@@ -117,9 +91,9 @@ pub(crate) async fn two_waiters_on_failing_bind(scene: Scene) {
 }
 
 pub(crate) async fn waiter_leaves_during_bind(scene: Scene) {
-    let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = free.local_addr().expect("it is bound");
-    drop(free);
+    let free = scene.stranger();
+    let address = free.address();
+    free.leave();
     let mut stage = scene.stage();
     for id in 1..=3 {
         let worker = stage.worker().await;
@@ -130,51 +104,30 @@ pub(crate) async fn waiter_leaves_during_bind(scene: Scene) {
             format!("exit {id} code=0 signal=- exited_after_disconnect=true"),
         ];
         // The answer may have been faster.
-        stage.hears_among(lines, &[&format!("listening {id} 127.0.0.1:A")]).await;
+        stage.hears_among(lines, &[&format!("listening {id} A")]).await;
     }
     stage.nothing_else().await;
-    TcpListener::bind(address).expect("nobody holds the port");
+    Forking::wait();
+    Stranger::new(&address.to_string()).leave();
 }
 
 pub(crate) async fn listen_during_shutdown(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let (worker, address) = stage.server(&scene.anywhere()).await;
     let client = Client::connect(address).await;
     assert_eq!(client.served_by().await, 1);
     worker.disconnect();
     stage.hears(["draining 1"]).await;
-    let listen = Step::Listen(1, "127.0.0.1:0".to_owned());
+    let listen = Step::Listen(1, scene.anywhere());
     assert_eq!(stage.ask(&worker, listen).await, failed("NotConnected"));
     drop(client);
     stage.hears_end(&worker, "code=0 signal=-", true).await;
     stage.nothing_else().await;
 }
 
-pub(crate) async fn fair_with_blocked_worker(scene: Scene) {
-    let mut stage = scene.stage_of(scene.builder().window(2));
-    let (blocked, address) = stage.listener("127.0.0.1:0").await;
-    let sockets = stage.sockets(&blocked).await;
-    let waiting = [Client::connect(address).await, Client::connect(address).await];
-    stage.until_it_holds(&blocked, sockets, 2).await;
-    let (second, _) = stage.server(&address.to_string()).await;
-    let (third, _) = stage.server(&address.to_string()).await;
-    for _ in 0..6 {
-        for by in [2, 3] {
-            assert_eq!(Client::connect(address).await.served_by().await, by);
-        }
-    }
-    assert_eq!(stage.sockets(&blocked).await, sockets + 2, "no more than its window");
-    stage.has(&blocked, Step::Serve(0)).await;
-    for client in waiting {
-        assert_eq!(client.served_by().await, 1);
-    }
-    stage.disconnect([&blocked, &second, &third]).await;
-    stage.nothing_else().await;
-}
-
 pub(crate) async fn nonblocking_is_kept(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.listener("127.0.0.1:0").await;
+    let (worker, address) = stage.listener(&scene.anywhere()).await;
     let client = Client::connect(address).await;
     assert_eq!(stage.ask(&worker, Step::IsNonblocking(0)).await, text("true"));
     client.closed().await;
@@ -202,12 +155,10 @@ pub(crate) async fn exit_before_disconnect(scene: Scene) {
 
 pub(crate) async fn explicit_port_after_port_zero(scene: Scene) {
     let mut stage = scene.stage();
-    let (first, address) = stage.server("127.0.0.1:0").await;
+    let (first, address) = stage.server(&scene.anywhere()).await;
     let (second, again) = stage.server(&address.to_string()).await;
     assert_eq!(address, again);
-    for by in [1, 2, 1, 2] {
-        assert_eq!(Client::connect(address).await.served_by().await, by);
-    }
+    stage.is_served(address, &[1, 2, 1, 2]).await;
     stage.disconnect([&first, &second]).await;
     stage.nothing_else().await;
 }
@@ -219,7 +170,7 @@ pub(crate) async fn listen_port_zero_pairs(scene: Scene) {
     for worker in &workers {
         let mut own = Vec::new();
         for slot in 0..3 {
-            own.push(stage.listen(worker, slot, "127.0.0.1:0").await);
+            own.push(stage.listen(worker, slot, &scene.anywhere()).await);
         }
         all.push(own);
     }
@@ -231,28 +182,25 @@ pub(crate) async fn listen_port_zero_pairs(scene: Scene) {
 }
 
 pub(crate) async fn failed_listen_frees_its_place(scene: Scene) {
-    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = busy.local_addr().expect("it is bound").to_string();
+    let busy = scene.stranger();
+    let address = busy.address().to_string();
     let mut stage = scene.stage();
     let workers = stage.workers(2).await;
     let listen = Step::Listen(0, address.clone());
     assert_eq!(stage.ask(&workers[0], listen.clone()).await, failed("AddrInUse"));
-    drop(busy);
+    busy.leave();
     for worker in workers.iter().rev() {
         stage.listen(worker, 0, &address).await;
         stage.has(worker, Step::Serve(0)).await;
     }
-    let address = address.parse().expect("it is TCP");
-    for by in [2, 1, 2, 1] {
-        assert_eq!(Client::connect(address).await.served_by().await, by);
-    }
+    stage.is_served(address.parse().expect("it is TCP"), &[2, 1, 2, 1]).await;
     stage.disconnect(&workers).await;
     stage.nothing_else().await;
 }
 
 pub(crate) async fn supervisor_survives_send_races(scene: Scene) {
     let mut stage = scene.stage();
-    let (steady, address) = stage.server("127.0.0.1:0").await;
+    let (steady, address) = stage.server(&scene.anywhere()).await;
     for round in 0..10 {
         let (worker, _) = stage.server(&address.to_string()).await;
         for _ in 0..4 {
@@ -279,8 +227,8 @@ pub(crate) async fn supervisor_survives_send_races(scene: Scene) {
 
 pub(crate) async fn two_clusters_one_process(scene: Scene) {
     let (mut one, mut other) = (scene.stage(), scene.stage());
-    let (mine, here) = one.server("127.0.0.1:0").await;
-    let (yours, there) = other.server("127.0.0.1:0").await;
+    let (mine, here) = one.server(&scene.anywhere()).await;
+    let (yours, there) = other.server(&scene.anywhere()).await;
     assert_eq!(mine.id(), yours.id(), "both are the first");
     assert_ne!(here, there);
     assert_ne!(mine.pid(), yours.pid());
@@ -294,7 +242,7 @@ pub(crate) async fn two_clusters_one_process(scene: Scene) {
 
 pub(crate) async fn draining_event(scene: Scene) {
     let mut stage = scene.stage();
-    let (leaving, address) = stage.server("127.0.0.1:0").await;
+    let (leaving, address) = stage.server(&scene.anywhere()).await;
     let client = Client::connect(address).await;
     assert_eq!(client.served_by().await, 1);
     let (staying, _) = stage.server(&address.to_string()).await;
@@ -304,9 +252,7 @@ pub(crate) async fn draining_event(scene: Scene) {
     assert_eq!(leaving.exited_after_disconnect(), Some(true));
     // Its replacement can start, and new connections go to others, while it finishes.
     let (replacement, _) = stage.server(&address.to_string()).await;
-    for by in [2, 3, 2, 3] {
-        assert_eq!(Client::connect(address).await.served_by().await, by);
-    }
+    stage.is_served(address, &[2, 3, 2, 3]).await;
     client.echo().await;
     drop(client);
     stage.hears_end(&leaving, "code=0 signal=-", true).await;

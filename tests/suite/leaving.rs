@@ -9,7 +9,7 @@ use crate::provider::cluster::WorkerState;
 
 pub(crate) async fn worker_disconnect(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let (worker, address) = stage.server(&scene.anywhere()).await;
     stage.has(&worker, Step::AtEnd(AtEnd::Exit(7))).await;
     let mut own = worker.events();
     worker.disconnect();
@@ -17,7 +17,7 @@ pub(crate) async fn worker_disconnect(scene: Scene) {
     stage.hears_end(&worker, "code=7 signal=-", true).await;
     assert_eq!(own.next().await.map(|it| it.to_string()).as_deref(), Some("draining 1"));
     assert_eq!(worker.exited_after_disconnect(), Some(true));
-    assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+    Client::is_refused(address).await;
     stage.nothing_else().await;
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn worker_forced_exit(scene: Scene) {
 
 pub(crate) async fn process_disconnect(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let (worker, address) = stage.server(&scene.anywhere()).await;
     let client = Client::connect(address).await;
     assert_eq!(client.served_by().await, 1);
     stage.tell(&worker, Step::CloseChannel).await;
@@ -50,7 +50,7 @@ pub(crate) async fn process_disconnect(scene: Scene) {
 
 pub(crate) async fn worker_wait_server_close(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let (worker, address) = stage.server(&scene.anywhere()).await;
     let client = Client::connect(address).await;
     assert_eq!(client.served_by().await, 1);
     worker.disconnect();
@@ -72,20 +72,18 @@ pub(crate) async fn disconnect(scene: Scene) {
         let mut addresses = [None, None];
         for worker in &workers {
             for (slot, address) in (0..).zip(&mut addresses) {
-                let listens = stage.listen(worker, slot, "127.0.0.1:0").await;
+                let listens = stage.listen(worker, slot, &scene.anywhere()).await;
                 assert_eq!(*address.get_or_insert(listens), listens, "the same for all");
                 stage.has(worker, Step::Serve(slot)).await;
             }
         }
         for address in addresses.into_iter().flatten() {
-            for worker in &workers {
-                let served_by = Client::connect(address).await.served_by().await;
-                assert_eq!(served_by, worker.id().number());
-            }
+            let ids: Vec<_> = workers.iter().map(|it| it.id().number()).collect();
+            stage.is_served(address, &ids).await;
         }
         stage.disconnect(&workers).await;
         for address in addresses.into_iter().flatten() {
-            assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+            Client::is_refused(address).await;
         }
     }
     stage.nothing_else().await;
@@ -139,16 +137,12 @@ pub(crate) async fn disconnect_exitedafterdisconnect_race(scene: Scene) {
 
 pub(crate) async fn disconnect_race(scene: Scene) {
     let mut stage = scene.stage();
-    let (first, address) = stage.server("127.0.0.1:0").await;
+    let (first, address) = stage.server(&scene.anywhere()).await;
     let second = stage.worker().await;
     stage.tell(&second, Step::Listen(0, address.to_string())).await;
     second.disconnect();
     // It may or may not have got its listener, and have been heard saying so.
-    let others = [
-        "listening 2 127.0.0.1:A",
-        "report 2 Listening 127.0.0.1:A",
-        "report 2 Failed(\"NotConnected\")",
-    ];
+    let others = ["listening 2 A", "report 2 Listening A", "report 2 Failed(\"NotConnected\")"];
     let lines = [
         "draining 2",
         "disconnect 2 exited_after_disconnect=true",
@@ -164,7 +158,7 @@ pub(crate) async fn disconnect_race(scene: Scene) {
 
 pub(crate) async fn disconnect_leak(scene: Scene) {
     let mut stage = scene.stage();
-    let step = Step::Listen(0, "127.0.0.1:0".to_owned());
+    let step = Step::Listen(0, scene.anywhere());
     let script = Script { early: vec![], steps: vec![step] };
     let worker = stage.fork_with(&script).await;
     worker.disconnect();
@@ -175,18 +169,14 @@ pub(crate) async fn disconnect_leak(scene: Scene) {
         "disconnect 1 exited_after_disconnect=true",
         "exit 1 code=0 signal=- exited_after_disconnect=true",
     ];
-    let others = [
-        "listening 1 127.0.0.1:A",
-        "report 1 Listening 127.0.0.1:A",
-        "report 1 Failed(\"NotConnected\")",
-    ];
+    let others = ["listening 1 A", "report 1 Listening A", "report 1 Failed(\"NotConnected\")"];
     stage.hears_among(lines, &others).await;
     stage.nothing_else().await;
 }
 
 pub(crate) async fn disconnect_unshared_tcp(scene: Scene) {
     let mut stage = scene.stage();
-    let (sharing, address) = stage.server("127.0.0.1:0").await;
+    let (sharing, address) = stage.server(&scene.anywhere()).await;
     let alone = stage.worker().await;
     alone.disconnect();
     stage.hears_leave(&alone).await;

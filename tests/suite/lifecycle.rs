@@ -14,7 +14,7 @@ pub(crate) async fn basic(scene: Scene) {
     assert_eq!(worker.exited_after_disconnect(), None);
     stage.hears(["fork 1 PID", "online 1"]).await;
     assert_eq!(worker.state(), WorkerState::Online);
-    let address = stage.listen(&worker, 0, "127.0.0.1:0").await;
+    let address = stage.listen(&worker, 0, &scene.anywhere()).await;
     assert_ne!(address.port(), 0);
     assert_eq!(worker.state(), WorkerState::Listening);
     assert_eq!(stage.ask(&worker, Step::RoleOfChild).await, text("primary"));
@@ -148,7 +148,7 @@ pub(crate) async fn child_process_fork_close(scene: Scene) {
 
 pub(crate) async fn message(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let (worker, address) = stage.server(&scene.anywhere()).await;
     let client = Client::connect(address).await;
     assert_eq!(client.served_by().await, 1);
     for round in 0..10 {

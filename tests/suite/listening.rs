@@ -4,10 +4,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 
-use cluster_tests::script::{End, Report, Step, Task};
+use cluster_tests::script::{End, Report, Step};
 use nix::unistd::geteuid;
 
-use super::support::{Client, Folder, Outside, Scene, failed, text};
+use super::support::{Client, Folder, Forking, Scene, failed, text};
 use crate::provider::cluster::{Event, WorkerState};
 
 pub(crate) async fn net_listen(scene: Scene) {
@@ -22,7 +22,7 @@ pub(crate) async fn net_listen(scene: Scene) {
 pub(crate) async fn listening_port(scene: Scene) {
     let mut stage = scene.stage();
     let worker = stage.worker().await;
-    stage.tell(&worker, Step::Listen(0, "127.0.0.1:0".to_owned())).await;
+    stage.tell(&worker, Step::Listen(0, scene.anywhere())).await;
     let Event::Listening { address, .. } = stage.next().await else { panic!("listening first") };
     let Report::Listening(own) = stage.report(&worker).await else { panic!("then the report") };
     assert_eq!(address.to_string(), own);
@@ -44,7 +44,8 @@ pub(crate) async fn net_listen_ipv6only_false(scene: Scene) {
     assert_eq!(address, again);
     for (to, by) in [("127.0.0.1", 1), ("::1", 2), ("127.0.0.1", 1)] {
         let address = (to.parse::<std::net::IpAddr>().expect("an address"), address.port());
-        assert_eq!(Client::connect(address.into()).await.served_by().await, by);
+        let client = Client::connect(address.into()).await;
+        stage.was_served(client.served_by().await, by, &[1, 2]);
     }
     stage.disconnect([&first, &second]).await;
     stage.nothing_else().await;
@@ -64,7 +65,7 @@ pub(crate) async fn http_pipe(scene: Scene) {
     }
     for by in [1, 2, 1, 2] {
         let client = Client::connect_unix(path.clone()).await;
-        assert_eq!(client.served_by().await, by);
+        stage.was_served(client.served_by().await, by, &[1, 2]);
         client.echo().await;
     }
     stage.has(&workers[0], Step::Close(0)).await;
@@ -76,32 +77,34 @@ pub(crate) async fn http_pipe(scene: Scene) {
 
 pub(crate) async fn bind_twice(scene: Scene) {
     let (mut one, mut other) = (scene.stage(), scene.stage());
-    let (holder, address) = one.server("127.0.0.1:0").await;
+    let (holder, address) = one.server(&scene.anywhere()).await;
     let worker = other.worker().await;
     let listen = Step::Listen(0, address.to_string());
     assert_eq!(other.ask(&worker, listen.clone()).await, failed("AddrInUse"));
     assert_eq!(worker.state(), WorkerState::Online);
     one.disconnect([&holder]).await;
     one.nothing_else().await;
+    Forking::wait();
     let listens = Report::Listening(address.to_string());
     assert_eq!(other.ask(&worker, listen).await, listens);
-    other.hears(["listening 1 127.0.0.1:A"]).await;
+    other.hears(["listening 1 A"]).await;
     other.disconnect([&worker]).await;
     other.nothing_else().await;
 }
 
-pub(crate) async fn bind_privileged_port(_: Scene) {
+pub(crate) async fn bind_privileged_port(scene: Scene) {
     let first_free = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     if first_free.is_ok_and(|it| it.trim().parse::<u16>().is_ok_and(|it| it <= 1)) {
         eprintln!("this machine lets everybody listen on every port");
         return;
     }
     let workers = vec![vec![Step::Listen(0, "127.0.0.1:1".to_owned())]];
-    let task = Task::Primary { workers, end: End::Disconnect };
-    let mut primary = match geteuid().is_root() {
-        true => Outside::start_by(&task, |command| command.uid(NOBODY).gid(NOBODY)),
-        false => Outside::start(&task),
-    };
+    // Who may listen on every port takes another's place.
+    let mut primary =
+        scene.primary(workers, End::Disconnect, |command| match geteuid().is_root() {
+            true => command.uid(NOBODY).gid(NOBODY),
+            false => command,
+        });
     primary.lines_until(&["report 1 Failed(\"PermissionDenied\")"]).await;
     primary.go_on();
     let (rest, status) = primary.end().await;
@@ -109,15 +112,15 @@ pub(crate) async fn bind_privileged_port(_: Scene) {
 }
 
 pub(crate) async fn eaddrinuse(scene: Scene) {
-    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = busy.local_addr().expect("it is bound");
+    let busy = scene.stranger();
+    let address = busy.address();
     let mut stage = scene.stage();
     let worker = stage.worker().await;
     let listen = Step::Listen(0, address.to_string());
     for _ in 0..2 {
         assert_eq!(stage.ask(&worker, listen.clone()).await, failed("AddrInUse"));
     }
-    drop(busy);
+    busy.leave();
     assert_eq!(stage.listen(&worker, 0, &address.to_string()).await, address);
     stage.has(&worker, Step::Serve(0)).await;
     assert_eq!(Client::connect(address).await.served_by().await, 1);
@@ -142,8 +145,8 @@ pub(crate) async fn eaccess(scene: Scene) {
 }
 
 pub(crate) async fn ipc_throw(scene: Scene) {
-    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = busy.local_addr().expect("it is bound").to_string();
+    let busy = scene.stranger();
+    let address = busy.address().to_string();
     let mut stage = scene.stage();
     let worker = stage.worker().await;
     assert_eq!(stage.ask(&worker, Step::Listen(0, address)).await, failed("AddrInUse"));
@@ -156,8 +159,8 @@ pub(crate) async fn ipc_throw(scene: Scene) {
 }
 
 pub(crate) async fn worker_disconnect_on_error(scene: Scene) {
-    let busy = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = busy.local_addr().expect("it is bound").to_string();
+    let busy = scene.stranger();
+    let address = busy.address().to_string();
     let mut stage = scene.stage();
     let worker = stage.worker().await;
     assert_eq!(stage.ask(&worker, Step::Listen(0, address)).await, failed("AddrInUse"));
@@ -170,19 +173,19 @@ pub(crate) async fn child_index_net(scene: Scene) {
     let mut stage = scene.stage();
     let worker = stage.worker().await;
     for _ in 0..10 {
-        let address = stage.listen(&worker, 0, "127.0.0.1:0").await;
-        assert_ne!(stage.listen(&worker, 1, "127.0.0.1:0").await, address);
+        let address = stage.listen(&worker, 0, &scene.anywhere()).await;
+        assert_ne!(stage.listen(&worker, 1, &scene.anywhere()).await, address);
         stage.has(&worker, Step::Close(0)).await;
-        assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+        Client::is_refused(address).await;
         stage.has(&worker, Step::Close(1)).await;
     }
     stage.disconnect([&worker]).await;
     stage.nothing_else().await;
 }
 
-pub(crate) async fn server_restart_rr(scene: Scene) {
+pub(crate) async fn server_restart(scene: Scene) {
     let mut stage = scene.stage();
-    let (first, address) = stage.server("127.0.0.1:0").await;
+    let (first, address) = stage.server(&scene.anywhere()).await;
     let (second, _) = stage.server(&address.to_string()).await;
     for _ in 0..3 {
         stage.has(&first, Step::Close(0)).await;
@@ -191,59 +194,38 @@ pub(crate) async fn server_restart_rr(scene: Scene) {
         }
         stage.listen(&first, 0, &address.to_string()).await;
         stage.has(&first, Step::Serve(0)).await;
-        let mut served = Vec::new();
-        for _ in 0..4 {
-            served.push(Client::connect(address).await.served_by().await);
-        }
-        served.sort_unstable();
-        assert_eq!(served, [1, 1, 2, 2]);
+        // It has joined the others behind them.
+        stage.is_served(address, &[2, 1, 2, 1]).await;
     }
-    stage.disconnect([&first, &second]).await;
-    stage.nothing_else().await;
-}
-
-pub(crate) async fn worker_handle_close(scene: Scene) {
-    let mut stage = scene.stage();
-    let (first, address) = stage.listener("127.0.0.1:0").await;
-    let before = stage.ask(&first, Step::Descriptors).await;
-    let sockets = stage.sockets(&first).await;
-    let client = Client::connect(address).await;
-    stage.until_it_holds(&first, sockets, 1).await;
-    let (second, _) = stage.server(&address.to_string()).await;
-    // What it has not accepted is refused, closed, and goes to the other one.
-    stage.has(&first, Step::Close(0)).await;
-    assert_eq!(client.served_by().await, 2);
-    drop(client);
-    assert_eq!(stage.ask(&first, Step::Descriptors).await, before);
     stage.disconnect([&first, &second]).await;
     stage.nothing_else().await;
 }
 
 pub(crate) async fn net_listen_twice(scene: Scene) {
     let mut stage = scene.stage();
-    let (worker, address) = stage.server("127.0.0.1:0").await;
+    let (worker, address) = stage.server(&scene.anywhere()).await;
     let again = stage.ask(&worker, Step::Listen(1, address.to_string())).await;
     assert_eq!(again, failed("AddrInUse"));
     assert_eq!(Client::connect(address).await.served_by().await, 1);
     stage.has(&worker, Step::Close(0)).await;
     // One listener, and now none.
-    assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+    Client::is_refused(address).await;
     assert_eq!(stage.listen(&worker, 1, &address.to_string()).await, address);
     stage.disconnect([&worker]).await;
     stage.nothing_else().await;
 }
 
 pub(crate) async fn net_server_close_before_ipc_response(scene: Scene) {
-    let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = free.local_addr().expect("it is bound");
-    drop(free);
+    let free = scene.stranger();
+    let address = free.address();
+    free.leave();
     let mut stage = scene.stage();
     let worker = stage.worker().await;
     stage.has(&worker, Step::ListenAndDrop(address.to_string())).await;
     assert_eq!(stage.ask(&worker, Step::Say("closed".to_owned())).await, text("closed"));
-    assert!(Client::try_connect(address).await.is_err(), "nobody listens");
+    Client::is_refused(address).await;
     // The answer came before it was known that nobody waits for it.
-    stage.hears(["listening 1 127.0.0.1:A"]).await;
+    stage.hears(["listening 1 A"]).await;
     assert_eq!(stage.listen(&worker, 0, &address.to_string()).await, address);
     stage.disconnect([&worker]).await;
     stage.nothing_else().await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cluster_tests::script::{AtEnd, Report, Rich, Script, Step};
 use serde::Serialize;
 
-use super::support::{Gate, Scene, Stage, fork_with, text};
+use super::support::{Forking, Gate, Scene, Stage, settings_of, text};
 use crate::provider::cluster::{Encoding, SendError, Settings, TrySendError, Worker};
 
 pub(crate) async fn child_process_internal(scene: Scene) {
@@ -162,7 +162,9 @@ pub(crate) async fn message_before_subscription(scene: Scene) {
     // To the primary, where nobody has asked for events yet.
     let cluster = scene.builder().start().expect("the settings are good");
     let script = Script { early: vec![], steps: vec![Step::Count(3), Step::Exit(0)] };
-    let worker = fork_with(&cluster, &script).await;
+    let forking = Forking::new();
+    let worker = cluster.fork_with(settings_of(&script)).await.expect("it can be started");
+    drop(forking);
     worker.exited().await.expect("the cluster is there");
     let mut stage = scene.stage_for(cluster);
     stage.hears(["fork 1 PID", "online 1"]).await;

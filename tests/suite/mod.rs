@@ -1,6 +1,7 @@
 //! The scenarios, and how they become tests.
 
 pub(crate) mod beyond_node;
+pub(crate) mod dealing;
 pub(crate) mod killing;
 pub(crate) mod leaving;
 pub(crate) mod lifecycle;
@@ -14,8 +15,10 @@ pub(crate) mod support;
 macro_rules! conformance {
     () => {
         without_listener! { any = RoundRobin }
-        with_listener! { rr = RoundRobin }
-        with_listener! { none = None }
+        with_listener! { rr = RoundRobin:
+            dealing { worker_handle_close, inflight_redispatch, fair_with_blocked_worker, }
+        }
+        with_listener! { none = None: }
     };
 }
 
@@ -52,9 +55,9 @@ macro_rules! without_listener {
     };
 }
 
-/// Scenarios in which workers listen.
+/// Scenarios in which workers listen, and those that one schedule has for itself.
 macro_rules! with_listener {
-    ($name:ident = $schedule:ident) => {
+    ($name:ident = $schedule:ident: $($own:tt)*) => {
         scenarios! { $name = $schedule:
             lifecycle { basic, message, }
             leaving {
@@ -65,17 +68,18 @@ macro_rules! with_listener {
             listening {
                 net_listen, listening_port, net_listen_ipv6only_false, http_pipe, bind_twice,
                 bind_privileged_port, eaddrinuse, eaccess, ipc_throw, worker_disconnect_on_error,
-                child_index_net, server_restart_rr, worker_handle_close, net_listen_twice,
+                child_index_net, server_restart, net_listen_twice,
                 net_server_close_before_ipc_response,
             }
             beyond_node {
-                inflight_redispatch, disconnect_all_waits_for_all, disconnect_twice_is_noop,
+                disconnect_all_waits_for_all, disconnect_twice_is_noop,
                 disconnect_event_with_handle_in_flight, two_waiters_on_failing_bind,
-                waiter_leaves_during_bind, listen_during_shutdown, fair_with_blocked_worker,
+                waiter_leaves_during_bind, listen_during_shutdown,
                 nonblocking_is_kept, explicit_port_after_port_zero, listen_port_zero_pairs,
                 failed_listen_frees_its_place, supervisor_survives_send_races,
                 two_clusters_one_process, draining_event,
             }
+            $($own)*
         }
     };
 }

@@ -11,7 +11,7 @@ pub(crate) async fn fork_env(scene: Scene) {
     let all = Settings::new().env("CLUSTER_TESTS_A", "all").env("CLUSTER_TESTS_B", "all");
     let mut stage = scene.stage_with(all.env_remove("CARGO_PKG_NAME"));
     let one = Settings::new().env("CLUSTER_TESTS_B", "one").env("CLUSTER_TESTS_C", "one");
-    let forked = stage.cluster.fork_with(one.env("CLUSTER_WORKER", "none")).await;
+    let forked = stage.fork_by(one.env("CLUSTER_WORKER", "none")).await;
     let worker = forked.expect("it can be started");
     // What makes it a worker is not to be overridden.
     stage.hears(["fork 1 PID", "online 1"]).await;
@@ -37,7 +37,7 @@ pub(crate) async fn options_per_fork(scene: Scene) {
     let mut stage = scene.stage_with(Settings::new().env("CLUSTER_TESTS_A", "all"));
     let sticky = stage.cluster.settings().await.expect("the cluster is there");
     let own = Settings::new().env("CLUSTER_TESTS_A", "one").cwd(folder.path());
-    let with = stage.cluster.fork_with(own).await.expect("it can be started");
+    let with = stage.fork_by(own).await.expect("it can be started");
     stage.hears(["fork 1 PID", "online 1"]).await;
     let without = stage.worker().await;
     for (worker, value, cwd) in [(&with, "one", folder.path()), (&without, "all", &here)] {
@@ -48,7 +48,7 @@ pub(crate) async fn options_per_fork(scene: Scene) {
     }
     // A program of its own, too.
     let own = Settings::new().exec("/bin/sh").args(["-c", "exit 3"]);
-    let other = stage.cluster.fork_with(own).await.expect("it can be started");
+    let other = stage.fork_by(own).await.expect("it can be started");
     stage.hears(["fork 3 PID"]).await;
     stage.hears_end(&other, "code=3 signal=-", false).await;
     assert_eq!(stage.cluster.settings().await, Ok(sticky), "they stay as they are");
@@ -75,7 +75,7 @@ pub(crate) async fn cwd(scene: Scene) {
 
 pub(crate) async fn role_variable_without_channel(_: Scene) {
     let with = |value: &'static str| {
-        Outside::start_by(&Task::Role, move |command| command.env("CLUSTER_WORKER", value))
+        Outside::start(&Task::Role, move |command| command.env("CLUSTER_WORKER", value))
     };
     // What it names is not there: the variable was inherited from a worker.
     for gone in ["1:3:0:1:postcard", "1:2000000:0:1:json", "1:0:0:1:postcard"] {
@@ -107,7 +107,7 @@ pub(crate) async fn spawn_failure_leaves_no_ghost(scene: Scene) {
     for (settings, kind) in settings {
         let mut stage = scene.stage_with(settings);
         for number in 1..=2 {
-            let failure = stage.cluster.fork().await.expect_err("it cannot be started");
+            let failure = stage.fork_by(Settings::new()).await.expect_err("it cannot be started");
             let ForkError::Spawn { error: told, .. } = failure else { panic!("{failure}") };
             assert_eq!(told.source.kind(), kind);
             assert_eq!(stage.cluster.workers().await.map(|it| it.len()), Ok(0));

@@ -17,7 +17,8 @@ use options::Options;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match smol::block_on(run(&options)) {
+    // In a task of the executor whose tasks the cluster's are, they do not wake other threads.
+    match smol::block_on(smol::spawn(run(options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -26,11 +27,11 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Options) -> Result<(), Failure> {
+async fn run(options: Options) -> Result<(), Failure> {
     match cluster_smol::role()? {
-        Role::Primary(_) if options.workers() == 0 => serve::alone(options).await,
-        Role::Primary(builder) => primary::run(builder, options).await,
-        Role::Worker(worker) => serve::as_worker(worker, options).await,
+        Role::Primary(_) if options.workers() == 0 => serve::alone(&options).await,
+        Role::Primary(builder) => primary::run(builder, &options).await,
+        Role::Worker(worker) => serve::as_worker(worker, &options).await,
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use smol::Timer;
-use smol::channel::{Receiver, bounded};
+use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
 use smol::stream::StreamExt;
 use smol_hyper::rt::FuturesIo;
@@ -32,8 +32,9 @@ pub(crate) async fn as_worker(worker: ThisWorker, options: &Options) -> Result<(
         if kind == Some(io::ErrorKind::NotConnected) {
             return Ok(());
         }
-        // There is no sense in trying again: the primary tells why, and ends.
-        worker.send(&error.to_string()).await?;
+        // There is no sense in trying again: the primary tells why, and ends. If the channel is
+        // closed, another worker was quicker to say so.
+        drop(worker.send(&error.to_string()).await);
         worker.disconnect();
     }
     worker.disconnected().await;
@@ -56,38 +57,52 @@ async fn listen_and_serve(
     let failed = |error: io::Error| {
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", options.listen))
     };
+    let server = Server::new(name);
     match &options.listen {
         Place::Tcp(address) => {
             let listener = TcpListener::bind(address).await.map_err(failed)?;
-            let accept = async move || Ok(listener.accept_tracked().await?.0);
-            serve(accept, name, asked_to_end).await;
+            let accept = || async { Ok(listener.accept_tracked().await?.0) };
+            or(asked_to_end, server.serve(accept)).await;
         }
         Place::Unix(path) => {
             let listener = UnixListener::bind(path).await.map_err(failed)?;
-            let accept = async move || listener.accept_tracked().await;
-            serve(accept, name, asked_to_end).await;
+            or(asked_to_end, server.serve(|| listener.accept_tracked())).await;
         }
     }
+    server.finish().await;
     Ok(())
 }
 
-/// Accepts until it is asked to end, and then waits for the connections there are.
-async fn serve<S: Stream + Send + 'static>(
-    accept: impl AsyncFn() -> io::Result<Tracked<S>>,
-    name: String,
-    asked_to_end: impl Future<Output = ()>,
-) {
-    let name = Bytes::from(name);
-    // Nothing is ever sent through these: what they tell is that all senders are gone.
-    let (serving, ending) = bounded::<Infallible>(1);
-    let (busy, idle) = bounded::<Infallible>(1);
-    let accept_all = async {
+/// What connections are told, and how it is known that there are none left. Nothing is ever sent
+/// through the channels: what they tell is that all senders are gone.
+struct Server {
+    name: Bytes,
+    serving: Sender<Infallible>,
+    ending: Receiver<Infallible>,
+    busy: Sender<Infallible>,
+    idle: Receiver<Infallible>,
+}
+
+impl Server {
+    fn new(name: String) -> Self {
+        let (serving, ending) = bounded(1);
+        let (busy, idle) = bounded(1);
+        Self { name: name.into(), serving, ending, busy, idle }
+    }
+
+    /// Accepts connections until the listener is closed.
+    async fn serve<S, F>(&self, accept: impl Fn() -> F)
+    where
+        S: Stream + Send + 'static,
+        F: Future<Output = io::Result<Tracked<S>>>,
+    {
         loop {
             match accept().await {
                 Ok(stream) => {
-                    let (name, ending, busy) = (name.clone(), ending.clone(), busy.clone());
+                    let conversation = answer(stream, self.name.clone(), self.ending.clone());
+                    let busy = self.busy.clone();
                     let conversation = async move {
-                        answer(stream, name, ending).await;
+                        conversation.await;
                         drop(busy);
                     };
                     smol::spawn(conversation).detach();
@@ -97,10 +112,13 @@ async fn serve<S: Stream + Send + 'static>(
                 Err(_) => drop(Timer::after(Duration::from_millis(100)).await),
             }
         }
-    };
-    or(asked_to_end, accept_all).await;
-    drop((accept, serving, busy));
-    gone(&idle).await;
+    }
+
+    /// Lets the connections there are answer what they have begun.
+    async fn finish(self) {
+        drop((self.serving, self.busy));
+        gone(&self.idle).await;
+    }
 }
 
 /// Answers the requests of a connection. Asked to end, it answers the one that it has begun.

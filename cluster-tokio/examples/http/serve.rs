@@ -23,8 +23,9 @@ pub(crate) async fn as_worker(worker: ThisWorker, options: &Options) -> Result<(
         if kind == Some(io::ErrorKind::NotConnected) {
             return Ok(());
         }
-        // There is no sense in trying again: the primary tells why, and ends.
-        worker.send(&error.to_string()).await?;
+        // There is no sense in trying again: the primary tells why, and ends. If the channel is
+        // closed, another worker was quicker to say so.
+        drop(worker.send(&error.to_string()).await);
         worker.disconnect();
     }
     worker.disconnected().await;

@@ -66,8 +66,11 @@ async fn take(worker: ThisWorker, taken: mpsc::UnboundedSender<(TcpStream, Socke
             message = worker.recv() => message,
         };
         let Some(message) = message else { return };
-        if let Err(failure) = take_one(&worker, taken.as_ref(), &message).await {
-            eprintln!("worker {}: {failure}", worker.id());
+        match take_one(&worker, taken.as_ref(), &message).await {
+            Ok(()) => {}
+            // The end of the channel says the same.
+            Err(_) if !worker.is_connected() => return,
+            Err(failure) => eprintln!("worker {}: {failure}", worker.id()),
         }
     }
 }

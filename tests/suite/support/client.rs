@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::outside::Forking;
 use crate::provider::unblock;
 
 /// A client of a fixture that serves.
@@ -17,6 +18,13 @@ pub(crate) struct Client<S = TcpStream> {
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address).await.expect("somebody listens")
+    }
+
+    /// Asserts that nobody listens there (any more).
+    pub(crate) async fn is_refused(address: SocketAddr) {
+        Forking::wait();
+        let failure = Self::try_connect(address).await.map(|_| ()).expect_err("nobody listens");
+        assert_eq!(failure.kind(), ErrorKind::ConnectionRefused);
     }
 
     pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
@@ -83,6 +91,27 @@ where
     ) -> std::io::Result<T> {
         let stream = self.stream.clone();
         unblock(move || work(&stream)).await
+    }
+}
+
+/// Something that listens and has nothing to do with a cluster.
+pub(crate) struct Stranger {
+    listener: TcpListener,
+}
+
+impl Stranger {
+    pub(crate) fn new(address: &str) -> Self {
+        Self { listener: TcpListener::bind(address).expect("the address is free") }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("it is bound")
+    }
+
+    /// It ends, and with it all that it held.
+    pub(crate) fn leave(self) {
+        drop(self.listener);
+        Forking::wait();
     }
 }
 

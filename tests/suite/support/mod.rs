@@ -11,10 +11,10 @@ use std::task::Poll;
 
 use cluster_tests::script::Report;
 
-pub(crate) use client::{Client, Gate};
-pub(crate) use outside::{Folder, Outside};
+pub(crate) use client::{Client, Gate, Stranger};
+pub(crate) use outside::{Folder, Forking, Outside};
 pub(crate) use scene::{Scene, run};
-pub(crate) use stage::{Stage, fork_with};
+pub(crate) use stage::{Stage, settings_of};
 
 /// The report of a text.
 pub(crate) fn text(text: &str) -> Report {

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use cluster_tests::script::Task;
 
@@ -20,20 +21,17 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Starts one.
-    pub(crate) fn start(task: &Task) -> Self {
-        Self::start_by(task, |command| command)
-    }
-
     /// Starts one whose command is changed before.
-    pub(crate) fn start_by(task: &Task, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+    pub(crate) fn start(task: &Task, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = Command::new(FIXTURE);
         command.arg(serde_json::to_string(task).expect("a task has a JSON form"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own, so that what is left can be killed.
         change(command.process_group(0));
+        let forking = Forking::new();
         let mut child = command.spawn().expect("the fixture can be started");
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        drop(forking);
         let lines = stdout.map(|it| BufReader::new(it).lines());
         Self { child: Guard(child), stdin, lines }
     }
@@ -76,6 +74,25 @@ impl Outside {
         .await
     }
 }
+
+/// A process is being started. Until its program is executed, it has a copy of each descriptor
+/// of this process, also of those of other tests.
+pub(crate) struct Forking {
+    _shared: RwLockReadGuard<'static, ()>,
+}
+
+impl Forking {
+    pub(crate) fn new() -> Self {
+        Self { _shared: FORKS.read().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// Waits for those under way: what was closed before is closed for good.
+    pub(crate) fn wait() {
+        drop(FORKS.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+static FORKS: RwLock<()> = RwLock::new(());
 
 /// Kills its process and whatever is left of its group.
 struct Guard(Child);

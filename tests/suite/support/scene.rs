@@ -1,15 +1,21 @@
 //! One test: its limit of time, what it has seen, and the processes that it must not leave.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::panic::resume_unwind;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use cluster_tests::script::{End, Step, Task};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::client::Stranger;
+use super::outside::Outside;
 use super::stage::Stage;
 use crate::provider;
 use crate::provider::FIXTURE;
@@ -27,7 +33,7 @@ pub(crate) fn run<F: Future<Output = ()>>(
 /// Like [`run`], on a runtime of the scenario's own.
 pub(crate) fn run_by(schedule: Schedule, scenario: impl FnOnce(Scene) + Send + 'static) {
     let record = Arc::new(Record::default());
-    let scene = Scene { schedule, record: record.clone() };
+    let scene = Scene { schedule, host: own_host(), record: record.clone() };
     let (done, ended) = channel::<()>();
     let body = thread::spawn(move || {
         let _done = done;
@@ -49,11 +55,23 @@ pub(crate) fn run_by(schedule: Schedule, scenario: impl FnOnce(Scene) + Send + '
 /// A test under way.
 #[derive(Clone)]
 pub(crate) struct Scene {
-    schedule: Schedule,
-    record: Arc<Record>,
+    pub(super) schedule: Schedule,
+    host: Ipv4Addr,
+    pub(super) record: Arc<Record>,
 }
 
 impl Scene {
+    /// Any free port of a host that no other test uses: a port that was freed stays free, and no
+    /// client's own port can be in the way.
+    pub(crate) fn anywhere(&self) -> String {
+        format!("{}:0", self.host)
+    }
+
+    /// Something else that listens.
+    pub(crate) fn stranger(&self) -> Stranger {
+        Stranger::new(&self.anywhere())
+    }
+
     /// Settings of a cluster whose workers are fixtures.
     pub(crate) fn builder(&self) -> Builder {
         match role() {
@@ -79,9 +97,24 @@ impl Scene {
         self.stage_for(builder.start().expect("the settings are good"))
     }
 
+    /// A fixture primary, whose command is changed before it is started.
+    pub(crate) fn primary(
+        &self,
+        workers: Vec<Vec<Step>>,
+        end: End,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Outside {
+        let policy = match self.schedule {
+            Schedule::RoundRobin => "rr",
+            _ => "none",
+        };
+        let task = Task::Primary { workers, end };
+        Outside::start(&task, |command| change(command.env("CLUSTER_SCHED_POLICY", policy)))
+    }
+
     /// A cluster that has been started.
     pub(crate) fn stage_for(&self, cluster: Cluster) -> Stage {
-        Stage::new(cluster, self.record.clone())
+        Stage::new(cluster, self.clone())
     }
 }
 
@@ -94,7 +127,11 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn saw(&self, line: &str) {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who asks until the answer is right gets many wrong ones.
+        if lines.last().is_none_or(|last| last != line) {
+            lines.push(line.to_owned());
+        }
     }
 
     pub(crate) fn started(&self, pid: u32) {
@@ -119,6 +156,14 @@ impl Record {
         }
         alive.len()
     }
+}
+
+/// A host for one test, another one than the tests have that run beside it.
+fn own_host() -> Ipv4Addr {
+    static TESTS: AtomicU32 = AtomicU32::new(0);
+    let digit = |number: u32| u8::try_from(1 + number % 250).expect("less than 256");
+    let (process, test) = (std::process::id(), TESTS.fetch_add(1, Ordering::Relaxed));
+    Ipv4Addr::new(127, digit(process), digit(process / 250), digit(test))
 }
 
 /// No synchronisation: a test that takes so long hangs.

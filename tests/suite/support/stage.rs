@@ -2,46 +2,53 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use cluster_tests::script::{Report, SCRIPT, Script, Step};
 
-use super::at_once;
-use super::scene::Record;
-use crate::provider::cluster::{Address, Cluster, Event, Events, Settings, Worker, WorkerId};
+use super::outside::Forking;
+use super::scene::Scene;
+use super::{Client, at_once};
+use crate::provider::cluster::{
+    Address, Cluster, Event, Events, ForkError, Schedule, Settings, Worker, WorkerId,
+};
 
 /// A cluster whose workers are fixtures, and what is heard of it: one line an event.
 ///
 /// Lines are as [`Event`] displays them, but that
-/// * a process is `PID`, and the first port of the test is `A`, the second `B`, and so on;
+/// * a process is `PID`, the first TCP address to listen on is `A`, the second `B`, and so on;
 /// * a message is `report WORKER REPORT`;
 /// * `disconnect` says `exited_after_disconnect`, too.
 pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
+    scene: Scene,
     events: Events,
     unasserted: VecDeque<String>,
     pids: BTreeMap<WorkerId, u32>,
-    ports: Vec<u16>,
-    record: Arc<Record>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Stage {
-    pub(super) fn new(cluster: Cluster, record: Arc<Record>) -> Self {
+    pub(super) fn new(cluster: Cluster, scene: Scene) -> Self {
         let events = cluster.events();
-        let (unasserted, pids, ports) = Default::default();
-        Self { cluster, events, unasserted, pids, ports, record }
+        let (unasserted, pids, addresses) = Default::default();
+        Self { cluster, scene, events, unasserted, pids, addresses }
     }
 
     /// Starts a worker.
     pub(crate) async fn fork(&mut self) -> Worker {
-        let forked = self.cluster.fork().await;
-        self.note(forked.expect("the fixture can be started"))
+        self.fork_by(Settings::new()).await.expect("the fixture can be started")
+    }
+
+    /// Starts a worker with settings of its own.
+    pub(crate) async fn fork_by(&mut self, settings: Settings) -> Result<Worker, ForkError> {
+        let _forking = Forking::new();
+        self.cluster.fork_with(settings).await.inspect(|worker| self.note(worker))
     }
 
     /// Starts a worker that does this before it takes a message.
     pub(crate) async fn fork_with(&mut self, script: &Script) -> Worker {
-        let forked = fork_with(&self.cluster, script).await;
-        self.note(forked)
+        let forked = self.fork_by(settings_of(script)).await;
+        forked.expect("the fixture can be started")
     }
 
     /// A worker that is online.
@@ -83,8 +90,8 @@ impl Stage {
         let report = self.ask(worker, Step::Listen(slot, address.to_owned())).await;
         let Report::Listening(address) = report else { panic!("cannot listen: {report:?}") };
         let address: SocketAddr = address.parse().expect("it is TCP");
-        let line = self.with_letter(format!("listening {} {address}", worker.id()), address.port());
-        self.hears([line]).await;
+        let letter = self.letter(address);
+        self.hears([format!("listening {} {letter}", worker.id())]).await;
         address
     }
 
@@ -103,6 +110,22 @@ impl Stage {
     /// Has a worker do something that works.
     pub(crate) async fn has(&mut self, worker: &Worker, step: Step) {
         assert_eq!(self.ask(worker, step).await, Report::Done);
+    }
+
+    /// Asserts that clients, one after the other, are served by these workers: in this order if
+    /// the primary deals connections out, and in any if the kernel does.
+    pub(crate) async fn is_served(&self, address: SocketAddr, by: &[u32]) {
+        for expected in by {
+            self.was_served(Client::connect(address).await.served_by().await, *expected, by);
+        }
+    }
+
+    /// Asserts that it was this worker's turn, or at least one of these was served.
+    pub(crate) fn was_served(&self, by: u32, expected: u32, all: &[u32]) {
+        match self.scene.schedule {
+            Schedule::RoundRobin => assert_eq!(by, expected),
+            _ => assert!(all.contains(&by), "{by} is none of {all:?}"),
+        }
     }
 
     /// Waits until a worker has so many sockets open more than `before`.
@@ -238,7 +261,7 @@ impl Stage {
 
     /// Lets go of the cluster, and hears it to its end: events as they display themselves.
     pub(crate) async fn hears_out(self) -> Vec<String> {
-        let Self { cluster, mut events, pids, record, .. } = self;
+        let Self { cluster, mut events, pids, scene: Scene { record, .. }, .. } = self;
         drop(cluster);
         let mut lines = Vec::new();
         while let Some(event) = events.next().await {
@@ -263,37 +286,35 @@ impl Stage {
 
     async fn pump(&mut self) -> Event {
         let event = self.events.next().await.expect("the cluster is there");
-        self.record.saw(&event.to_string());
+        self.scene.record.saw(&event.to_string());
         match &event {
             Event::Fork { worker, pid } => {
                 self.pids.insert(*worker, pid.0);
-                self.record.started(pid.0);
+                self.scene.record.started(pid.0);
             }
-            Event::Exit { worker, .. } => self.record.ended(self.pids[worker]),
+            Event::Exit { worker, .. } => self.scene.record.ended(self.pids[worker]),
             _ => {}
         }
         event
     }
 
-    fn note(&self, worker: Worker) -> Worker {
+    fn note(&self, worker: &Worker) {
         if let (Some(pid), false) = (worker.pid(), worker.is_dead()) {
-            self.record.started(pid.0);
+            self.scene.record.started(pid.0);
         }
-        worker
     }
 
     fn line(&mut self, event: &Event) -> String {
         match event {
             Event::Fork { worker, .. } => format!("fork {worker} PID"),
             Event::Listening { worker, address: Address::Tcp(address) } => {
-                self.with_letter(format!("listening {worker} {address}"), address.port())
+                format!("listening {worker} {}", self.letter(*address))
             }
             Event::Message { worker, message } => match message.decode::<Report>() {
-                Ok(Report::Listening(address)) => {
-                    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-                    let line = format!("report {worker} Listening {address}");
-                    port.map_or(line.clone(), |port| self.with_letter(line, port))
-                }
+                Ok(Report::Listening(address)) => match address.parse() {
+                    Ok(address) => format!("report {worker} Listening {}", self.letter(address)),
+                    Err(_) => format!("report {worker} Listening {address}"),
+                },
                 Ok(report) => format!("report {worker} {report:?}"),
                 Err(_) => event.to_string(),
             },
@@ -304,22 +325,19 @@ impl Stage {
         }
     }
 
-    /// The port that ends `line` becomes a letter.
-    fn with_letter(&mut self, line: String, port: u16) -> String {
-        let place = self.ports.iter().position(|it| *it == port).unwrap_or_else(|| {
-            self.ports.push(port);
-            self.ports.len() - 1
+    /// The name of an address in lines.
+    fn letter(&mut self, address: SocketAddr) -> char {
+        let place = self.addresses.iter().position(|it| *it == address).unwrap_or_else(|| {
+            self.addresses.push(address);
+            self.addresses.len() - 1
         });
-        let bare = line.strip_suffix(&port.to_string()).expect("a line ends with its port");
-        format!("{bare}{}", char::from(b'A' + u8::try_from(place).expect("few ports")))
+        char::from(b'A' + u8::try_from(place).expect("few addresses"))
     }
 }
 
-/// Starts a worker that does this before it takes a message.
-pub(crate) async fn fork_with(cluster: &Cluster, script: &Script) -> Worker {
-    let script = serde_json::to_string(script).expect("a script has a JSON form");
-    let forked = cluster.fork_with(Settings::new().env(SCRIPT, script)).await;
-    forked.expect("the fixture can be started")
+/// The settings of a worker that does this before it takes a message.
+pub(crate) fn settings_of(script: &Script) -> Settings {
+    Settings::new().env(SCRIPT, serde_json::to_string(script).expect("a script has a JSON form"))
 }
 
 /// The lines of a worker's two ends.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::Target;
-use crate::example::Example;
+use crate::example::{Example, look};
 use crate::transcript::Line;
 
 /// A running example.
@@ -48,12 +48,16 @@ pub(crate) fn get(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     exchange(TcpStream::connect(server)?, path)
 }
 
-/// The same as a client of its own at `client`, an address of the loopback interface.
-pub(crate) fn get_from(
-    client: Ipv4Addr,
-    server: SocketAddr,
-    path: &str,
-) -> io::Result<(u16, String)> {
+/// Asks for a page on a connection of its own.
+pub(crate) fn exchange(mut stream: TcpStream, path: &str) -> io::Result<(u16, String)> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    answer(&mut stream)
+}
+
+/// Connects as a client at `client`, an address of the loopback interface.
+pub(crate) fn connect_from(client: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let stream = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
@@ -61,14 +65,29 @@ pub(crate) fn get_from(
         socket.connect(server).await?.into_std()
     })?;
     stream.set_nonblocking(false)?;
-    exchange(stream, path)
+    Ok(stream)
 }
 
-fn exchange(mut stream: TcpStream, path: &str) -> io::Result<(u16, String)> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    answer(&mut stream)
+/// Waits until the server has accepted a TCP connection over IPv4.
+pub(crate) fn expect_accepted(stream: &TcpStream) {
+    let ours = stream.local_addr().and_then(hexadecimal).expect("it is connected");
+    let theirs = stream.peer_addr().and_then(hexadecimal).expect("it is connected");
+    look("the server to accept", || {
+        let table = fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+        table.lines().find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // What is not accepted yet has no inode.
+            let [_, local, remote, _, _, _, _, _, _, inode, ..] = *words else { return None };
+            (local == theirs && remote == ours && inode != "0").then_some(())
+        })
+    });
+}
+
+/// An address as `/proc/net/tcp` writes it: the bytes as they are in memory, read as a number.
+fn hexadecimal(address: SocketAddr) -> io::Result<String> {
+    let SocketAddr::V4(address) = address else { return Err(io::ErrorKind::Unsupported.into()) };
+    let number = u32::from_ne_bytes(address.ip().octets());
+    Ok(format!("{number:08X}:{:04X}", address.port()))
 }
 
 /// The status and the body of the answer that comes before the connection's end.

@@ -1,12 +1,12 @@
 //! A client has its worker, whatever becomes of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 
-use crate::example::{Example, Signal, look, send};
-use crate::harness::{WORKERS, crowd, get_from, said, start};
-use crate::processes::{descriptors, expect_stopped};
+use crate::example::{Example, Signal, send};
+use crate::harness::{WORKERS, connect_from, crowd, exchange, expect_accepted, said, start};
+use crate::processes::expect_stopped;
 use crate::transcript::{End, Line, ends};
 
 #[test]
@@ -34,15 +34,10 @@ fn what_a_worker_had_not_taken_when_it_died_goes_to_the_next_choice() {
     let pid = pid_of(&example, victim);
     send(pid, Signal::SIGSTOP);
     expect_stopped(pid);
-    let before = descriptors(example.pid()).len();
-    let (worker, visits) = thread::scope(|scope| {
-        let answer = scope.spawn(|| visit(client, server));
-        look("the connection in the primary", || {
-            (descriptors(example.pid()).len() > before).then_some(())
-        });
-        send(pid, Signal::SIGKILL);
-        answer.join().expect("it is answered")
-    });
+    let connection = connect_from(client, server).expect("it listens");
+    expect_accepted(&connection);
+    send(pid, Signal::SIGKILL);
+    let (worker, visits) = visit_on(connection);
     assert_ne!(worker, victim);
     assert_eq!(visits, 1);
     example.wait_for(&[Line::Exit { id: victim, end: End::killed(false) }, Line::Online { id: 5 }]);
@@ -90,7 +85,11 @@ fn homes(server: SocketAddr) -> BTreeMap<Ipv4Addr, u32> {
 
 /// One request: which worker answers, and for the how manyth time.
 fn visit(client: Ipv4Addr, server: SocketAddr) -> (u32, u64) {
-    let (status, body) = get_from(client, server, "/").expect("it is answered");
+    visit_on(connect_from(client, server).expect("it listens"))
+}
+
+fn visit_on(connection: TcpStream) -> (u32, u64) {
+    let (status, body) = exchange(connection, "/").expect("it is answered");
     assert_eq!(status, 200);
     match *body.split_whitespace().collect::<Vec<_>>() {
         ["worker", id, "pid", _, "visit", visits] => {

@@ -6,7 +6,6 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::client::Target;
-use crate::example::{Signal, send};
 use crate::harness::{PATIENCE, WORKERS, listening, others, said, start};
 use crate::transcript::{End, Line, ends};
 
@@ -50,25 +49,23 @@ fn a_blocked_worker_is_replaced_and_the_others_serve_meanwhile() {
 }
 
 #[test]
-fn a_worker_that_starts_has_a_budget_of_its_own() {
-    let options = ["127.0.0.1:0", "--boot", "3", "--every", "0.1", "--missed", "100"];
-    let example = start("watchdog", &options);
-    listening(&example, WORKERS);
-    send(example.workers()[&1], Signal::SIGKILL);
-    // Its successor is stopped when it has hardly begun.
-    let pid = example.wait("the successor", |lines| {
-        lines.iter().find_map(|line| match line {
-            Line::Fork { id: 5, pid } => Some(*pid),
-            _ => None,
-        })
-    });
-    send(pid, Signal::SIGSTOP);
-    example.wait_for(&[Line::Exit { id: 5, end: End::killed(false) }]);
+fn to_start_may_take_longer_than_to_answer() {
+    let example =
+        start("watchdog", &["127.0.0.1:0", "--slow", "4", "--every", "0.2", "--missed", "15"]);
+    assert_eq!(said(&example, "budgets "), "boot=30s run=3s (15 pings)");
     listening(&example, WORKERS);
     let lines = example.finish();
-    let said = |text: &str| others(&lines).any(|line| line == text);
-    // If it was stopped too late, the other budget is used up.
-    let begun = lines.iter().any(|line| matches!(line, Line::Listening { id: 5, .. }));
-    assert_eq!(said("worker 5 does not listen after 3s"), !begun, "{lines:#?}");
-    assert_eq!(said("worker 5 does not answer (100 pings)"), begun, "{lines:#?}");
+    assert_eq!(ends(&lines).len(), WORKERS, "and nobody was killed");
+}
+
+#[test]
+fn but_not_for_ever() {
+    let options = ["127.0.0.1:0", "--slow", "3600", "--boot", "0.5", "--every", "0.1"];
+    let example = start("watchdog", &options);
+    for id in 1..=WORKERS as u32 + 1 {
+        said(&example, &format!("worker {id} does not listen (5 rounds)"));
+        example.wait_for(&[Line::Exit { id, end: End::killed(false) }]);
+    }
+    let lines = example.finish();
+    assert!(!lines.iter().any(|line| matches!(line, Line::Listening { .. })), "{lines:#?}");
 }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, Package, Target, TargetKind};
 
+use super::contract::NAMESAKES;
 use super::program::{Program, Tests};
 use crate::{Failure, cargo};
 
@@ -13,7 +14,7 @@ use crate::{Failure, cargo};
 pub(crate) fn programs(root: &Path) -> Result<Vec<Program>, Failure> {
     let metadata = metadata(root)?;
     let mut programs = executables(root, &metadata)?;
-    build_what_tests_start(root)?;
+    build_what_tests_start(root, &metadata)?;
     programs.extend(documentation(&metadata));
     programs
         .sort_by(|a, b| (&a.package, &a.tests, &a.target).cmp(&(&b.package, &b.tests, &b.target)));
@@ -35,6 +36,7 @@ fn metadata(root: &Path) -> Result<Metadata, Failure> {
 fn executables(root: &Path, metadata: &Metadata) -> Result<Vec<Program>, Failure> {
     let mut child = cargo::cargo(root)
         .args(["test", "--workspace", "--all-features", "--no-run"])
+        .args(["--lib", "--bins", "--tests"])
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -71,9 +73,12 @@ fn executable(artifact: Artifact, metadata: &Metadata) -> Option<Program> {
 }
 
 /// Builds examples and fixture programs: the conformance tests start them.
-fn build_what_tests_start(root: &Path) -> Result<(), Failure> {
+fn build_what_tests_start(root: &Path, metadata: &Metadata) -> Result<(), Failure> {
+    let packages = metadata.workspace_packages();
+    let namesakes = packages.iter().filter(|package| NAMESAKES.contains(&package.name.as_str()));
     let status = cargo::cargo(root)
         .args(["build", "--workspace", "--all-features", "--examples", "--bins"])
+        .args(namesakes.map(|package| format!("--exclude={}", package.name)))
         .stdin(Stdio::null())
         .status()?;
     if !status.success() {

@@ -15,6 +15,10 @@ const CONFORMANCE_PACKAGE: &str = "cluster-tests";
 /// The schedule of a conformance test whose name tells none.
 const ANY_SCHEDULE: &str = "any";
 
+/// Packages whose examples have the names of another package's: cargo would put both in the same
+/// place, and the tests start the other's.
+pub(crate) const NAMESAKES: &[&str] = &["cluster-smol"];
+
 /// How long an executable, or a library's documentation, may test before it counts as hanging,
 /// and how long what it has started may then go on holding its output.
 pub(crate) const LIMITS: Limits =

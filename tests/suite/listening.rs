@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 
-use cluster_tests::script::{End, Report, Step};
-use nix::unistd::geteuid;
+use cluster_tests::script::{Report, Step};
 
 use super::support::{Client, Folder, Forking, Scene, failed, text};
 use crate::provider::cluster::{Event, WorkerState};
@@ -92,25 +90,6 @@ pub(crate) async fn bind_twice(scene: Scene) {
     other.nothing_else().await;
 }
 
-pub(crate) async fn bind_privileged_port(scene: Scene) {
-    let first_free = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
-    if first_free.is_ok_and(|it| it.trim().parse::<u16>().is_ok_and(|it| it <= 1)) {
-        eprintln!("this machine lets everybody listen on every port");
-        return;
-    }
-    let workers = vec![vec![Step::Listen(0, "127.0.0.1:1".to_owned())]];
-    // Who may listen on every port takes another's place.
-    let mut primary =
-        scene.primary(workers, End::Disconnect, |command| match geteuid().is_root() {
-            true => command.uid(NOBODY).gid(NOBODY),
-            false => command,
-        });
-    primary.lines_until(&["report 1 Failed(\"PermissionDenied\")"]).await;
-    primary.go_on();
-    let (rest, status) = primary.end().await;
-    assert!(status.success(), "{rest:?}");
-}
-
 pub(crate) async fn eaddrinuse(scene: Scene) {
     let busy = scene.stranger();
     let address = busy.address();
@@ -183,24 +162,6 @@ pub(crate) async fn child_index_net(scene: Scene) {
     stage.nothing_else().await;
 }
 
-pub(crate) async fn server_restart(scene: Scene) {
-    let mut stage = scene.stage();
-    let (first, address) = stage.server(&scene.anywhere()).await;
-    let (second, _) = stage.server(&address.to_string()).await;
-    for _ in 0..3 {
-        stage.has(&first, Step::Close(0)).await;
-        for _ in 0..2 {
-            assert_eq!(Client::connect(address).await.served_by().await, 2);
-        }
-        stage.listen(&first, 0, &address.to_string()).await;
-        stage.has(&first, Step::Serve(0)).await;
-        // It has joined the others behind them.
-        stage.is_served(address, &[2, 1, 2, 1]).await;
-    }
-    stage.disconnect([&first, &second]).await;
-    stage.nothing_else().await;
-}
-
 pub(crate) async fn net_listen_twice(scene: Scene) {
     let mut stage = scene.stage();
     let (worker, address) = stage.server(&scene.anywhere()).await;
@@ -230,6 +191,3 @@ pub(crate) async fn net_server_close_before_ipc_response(scene: Scene) {
     stage.disconnect([&worker]).await;
     stage.nothing_else().await;
 }
-
-/// Has no rights.
-const NOBODY: u32 = 65_534;

@@ -1,13 +1,13 @@
 //! The scenarios, and how they become tests.
 
 pub(crate) mod beyond_node;
-pub(crate) mod dealing;
 pub(crate) mod killing;
 pub(crate) mod leaving;
 pub(crate) mod lifecycle;
 pub(crate) mod listening;
 pub(crate) mod messages;
 pub(crate) mod primary;
+pub(crate) mod schedules;
 pub(crate) mod settings;
 pub(crate) mod support;
 
@@ -16,9 +16,16 @@ macro_rules! conformance {
     () => {
         without_listener! { any = RoundRobin }
         with_listener! { rr = RoundRobin:
-            dealing { worker_handle_close, inflight_redispatch, fair_with_blocked_worker, }
+            schedules {
+                server_restart_rr, bind_privileged_port, worker_handle_close,
+                inflight_redispatch, fair_with_blocked_worker,
+            }
         }
-        with_listener! { none = None: }
+        with_listener! { none = None:
+            schedules {
+                server_restart_none, shared_handle_bind_privileged_port, shared_handle_bind_error,
+            }
+        }
     };
 }
 
@@ -67,8 +74,8 @@ macro_rules! with_listener {
             primary { primary_error, primary_kill, }
             listening {
                 net_listen, listening_port, net_listen_ipv6only_false, http_pipe, bind_twice,
-                bind_privileged_port, eaddrinuse, eaccess, ipc_throw, worker_disconnect_on_error,
-                child_index_net, server_restart, net_listen_twice,
+                eaddrinuse, eaccess, ipc_throw, worker_disconnect_on_error,
+                child_index_net, net_listen_twice,
                 net_server_close_before_ipc_response,
             }
             beyond_node {

@@ -1,7 +1,6 @@
 //! Drives a primary's host, as an adapter does: edge-triggered, without ever sleeping.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -110,7 +109,7 @@ impl Driver {
                 Notice::Event(Event::Message { worker, message }, Some(receipt)) => {
                     self.messages.push_back((worker, message, receipt));
                 }
-                Notice::Event(event, _) => self.lines.push(line(&event)),
+                Notice::Event(event, _) => self.lines.push(event.to_string()),
                 Notice::Room(_) => self.rooms += 1,
                 _ => {}
             }
@@ -359,19 +358,6 @@ impl Report {
             Ok(_) | Err(_) => line.trim().to_owned(),
         }
     }
-}
-
-/// An event, and for a failure its causes.
-fn line(event: &Event) -> String {
-    let mut line = event.to_string();
-    if let Event::Error { error: ClusterError::Channel(error), .. } = event {
-        let mut cause = error.source();
-        while let Some(it) = cause {
-            line = format!("{line}: {it}");
-            cause = it.source();
-        }
-    }
-    line
 }
 
 /// An error as the operating system words it.

@@ -12,9 +12,6 @@ use super::program::{Program, Tests};
 /// is a flavour (a provider to test), each of its tests is named `schedule::group::scenario`.
 const CONFORMANCE_PACKAGE: &str = "cluster-tests";
 
-/// The schedule of a conformance test whose name tells none.
-const ANY_SCHEDULE: &str = "any";
-
 /// Packages whose examples have the names of another package's: cargo would put both in the same
 /// place, and the tests start the other's.
 pub(crate) const NAMESAKES: &[&str] = &["cluster-smol"];
@@ -60,21 +57,22 @@ pub(crate) fn place(program: &Program, name: &str) -> (Row, Column) {
     match program.tests {
         Tests::Unit(_) => (package(), Column::Unit),
         Tests::Doc => (package(), Column::Doc),
-        Tests::Integration(_) if program.package == CONFORMANCE_PACKAGE => {
-            let (schedule, group) = scenario(name);
-            let (binary, schedule) = (program.target.clone(), schedule.to_owned());
-            (Row::Group(group.to_owned()), Column::Flavour { binary, schedule })
-        }
+        Tests::Integration(_) if program.package == CONFORMANCE_PACKAGE => match scenario(name) {
+            Some((schedule, group)) => {
+                let (binary, schedule) = (program.target.clone(), schedule.to_owned());
+                (Row::Group(group.to_owned()), Column::Flavour { binary, schedule })
+            }
+            None => (Row::Group(program.target.clone()), Column::Integration),
+        },
         Tests::Integration(_) => (package(), Column::Integration),
     }
 }
 
-/// The schedule and the group of a conformance test.
-fn scenario(name: &str) -> (&str, &str) {
+/// The schedule and the group of a conformance test; other tests have other names.
+fn scenario(name: &str) -> Option<(&str, &str)> {
     match *name.split("::").collect::<Vec<_>>() {
-        [schedule, group, _] => (schedule, group),
-        [first, ..] => (ANY_SCHEDULE, first),
-        [] => (ANY_SCHEDULE, name),
+        [schedule, group, _] => Some((schedule, group)),
+        _ => None,
     }
 }
 
@@ -115,9 +113,9 @@ mod tests {
 
     #[test]
     fn scenarios_are_named_by_schedule_and_group() {
-        assert_eq!(scenario("rr::lifecycle::basic"), ("rr", "lifecycle"));
-        assert_eq!(scenario("fixtures::build"), ("any", "fixtures"));
-        assert_eq!(scenario("rr::lifecycle::basic::deep"), ("any", "rr"));
-        assert_eq!(scenario(WHOLE_PROGRAM), ("any", WHOLE_PROGRAM));
+        assert_eq!(scenario("rr::lifecycle::basic"), Some(("rr", "lifecycle")));
+        assert_eq!(scenario("fixtures::build"), None);
+        assert_eq!(scenario("rr::lifecycle::basic::deep"), None);
+        assert_eq!(scenario(WHOLE_PROGRAM), None);
     }
 }

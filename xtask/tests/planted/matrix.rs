@@ -106,10 +106,10 @@ fn every_kind_of_test_is_run_counted_and_explained() {
     assert_contains(
         &said,
         &[
-            "           unit  doc  integration  tokio_current any  tokio_current none  tokio_current rr\n",
-            "alpha      1/1   1/1  0/1          -                  -                   -\n",
-            "alone      -     -    -            1/0                -                   -\n",
-            "lifecycle  -     -    -            -                  2/0                 1/0\n",
+            "               unit  doc  integration  tokio_current none  tokio_current rr\n",
+            "alpha          1/1   1/1  0/1          -                   -\n",
+            "lifecycle      -     -    -            2/0                 1/0\n",
+            "tokio_current  -     -    1/0          -                   -\n",
             "FAILED alpha alpha tests::bad\n  \
              cargo test -p alpha --all-features --lib -- --exact tests::bad\n  | before the end\n",
             "FAILED alpha alpha alpha/src/lib.rs - (line 8)\n  \

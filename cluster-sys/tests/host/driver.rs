@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use cluster_sys::primary::{Command, Notice, PrimaryHost};
 use cluster_sys::{
-    ClusterError, Config, Encoding, Event, ForkError, InForce, Message, NoRoom, Outgoing, Payload,
-    Progress, Receipt, Reply, SendError, Settings, Signal, WorkerId, WorkerParts,
+    Config, Encoding, Event, ForkError, InForce, Message, NoRoom, Outgoing, Payload, Progress,
+    Receipt, Reply, SendError, Settings, Signal, WorkerId, WorkerParts,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};

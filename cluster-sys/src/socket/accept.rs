@@ -17,7 +17,7 @@ pub struct Accepted {
     pub peer: Option<SocketAddr>,
 }
 
-/// Why [`ListenSocket::accept`] gave no connection.
+/// Why [`ListenSocket::accept`](crate::socket::ListenSocket::accept) gave no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
     /// None waits: wait for readiness.

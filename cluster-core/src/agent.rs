@@ -22,7 +22,8 @@ pub use vocabulary::{Action, Event, Input};
 /// Its methods are of four families:
 ///
 /// * **commands**, from the application: [`listen`](Self::listen), [`close`](Self::close),
-///   [`take`](Self::take), [`give_back`](Self::give_back), [`disconnect`](Self::disconnect),
+///   [`take`](Self::take), [`give_back`](Self::give_back), [`finished`](Self::finished),
+///   [`disconnect`](Self::disconnect),
 ///   [`kill`](Self::kill), [`close_channel`](Self::close_channel);
 /// * **facts** from the world: [`handle_input`](Self::handle_input), which cannot fail;
 /// * **outputs**: [`poll_output`](Self::poll_output), to be drained until it answers
@@ -44,6 +45,9 @@ pub struct Agent {
     requests: BTreeSet<RequestId>,
     requested: u32,
     listeners: BTreeMap<ListenerId, Listener>,
+    /// The primary wants to know when connections end.
+    counted: bool,
+    cordoned: bool,
     outputs: VecDeque<Output<Action, Event>>,
 }
 
@@ -57,6 +61,8 @@ impl Agent {
             requests: BTreeSet::new(),
             requested: 0,
             listeners: BTreeMap::new(),
+            counted: false,
+            cordoned: false,
             outputs: VecDeque::new(),
         };
         agent.send(ToPrimary::Online);
@@ -110,8 +116,9 @@ impl Agent {
         true
     }
 
-    /// Gives back a connection that was delivered and that the application never saw: it goes
-    /// to another worker.
+    /// Gives back a connection that was delivered, or accepted from a socket that the primary
+    /// lent, and that the application never saw: it goes to another worker. It counts no longer
+    /// here: it is not to be reported as [finished](Self::finished).
     pub fn give_back(
         &mut self,
         listener: ListenerId,
@@ -124,6 +131,14 @@ impl Agent {
                 handle: Some(connection),
             }),
             Channel::Closed => self.act(Action::Close { connection }),
+        }
+    }
+
+    /// Says that so many connections that were delivered have ended, if the primary wants to
+    /// know.
+    pub fn finished(&mut self, count: u32) {
+        if self.counted && count > 0 {
+            self.send(ToPrimary::Finished { count });
         }
     }
 
@@ -208,6 +223,18 @@ impl Agent {
                 self.close_handle(handle);
                 self.asked_to_leave();
             }
+            (ToWorker::Cordon, handle) => {
+                self.close_handle(handle);
+                self.cordon(true);
+            }
+            (ToWorker::Uncordon, handle) => {
+                self.close_handle(handle);
+                self.cordon(false);
+            }
+            (ToWorker::Probe, handle) => {
+                self.close_handle(handle);
+                self.send(ToPrimary::Awake);
+            }
             (ToWorker::LeaveNoted, handle) => {
                 self.close_handle(handle);
                 self.noted();
@@ -234,11 +261,14 @@ impl Agent {
     }
 
     fn granted(&mut self, request: RequestId, grant: Grant, handle: Option<HandleToken>) {
-        let Grant { listener, address, sharing, data } = grant;
+        let Grant { listener, address, sharing, counted, data } = grant;
+        self.counted |= counted;
         match (sharing, handle) {
             (Sharing::HandedOver, handle) => self.close_handle(handle),
-            (Sharing::Kernel, Some(socket)) => self.act(Action::Adopt { listener, socket }),
-            (Sharing::Kernel, None) => {
+            (Sharing::Kernel | Sharing::Sharded, Some(socket)) => {
+                self.act(Action::Adopt { listener, socket });
+            }
+            (Sharing::Kernel | Sharing::Sharded, None) => {
                 self.send(ToPrimary::Close { listener });
                 return self.fail(request, ListenError::Lost);
             }
@@ -246,6 +276,12 @@ impl Agent {
         self.listeners.entry(listener).or_insert_with(|| Listener::new(address.clone()));
         self.send(ToPrimary::Listening { listener });
         self.tell(Event::Listening { request, listener, address, data });
+    }
+
+    fn cordon(&mut self, cordoned: bool) {
+        if std::mem::replace(&mut self.cordoned, cordoned) != cordoned {
+            self.tell(Event::Cordoned { cordoned });
+        }
     }
 
     fn asked_to_leave(&mut self) {
@@ -354,6 +390,16 @@ impl Agent {
     /// Whether the channel to the primary is open.
     pub fn is_connected(&self) -> bool {
         self.channel == Channel::Open
+    }
+
+    /// Whether the primary wants to know when connections end.
+    pub fn counts(&self) -> bool {
+        self.counted
+    }
+
+    /// Whether the worker is to accept no connections for now.
+    pub fn is_cordoned(&self) -> bool {
+        self.cordoned
     }
 
     /// Whether the worker has begun to leave.

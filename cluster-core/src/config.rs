@@ -1,6 +1,9 @@
 //! How a primary is set up: a value, checked when it is made.
 
-use crate::limits::{WAITING_DEFAULT, WINDOW_DEFAULT, WINDOW_MAX};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::limits::{BUDGET_DEFAULT, WAITING_DEFAULT, WINDOW_DEFAULT, WINDOW_MAX};
 use crate::schedule::Schedule;
 
 /// A primary's settings.
@@ -9,19 +12,36 @@ pub struct Config {
     schedule: Schedule,
     waiting: usize,
     window: usize,
+    budget: usize,
+    slow_start: Duration,
+    refused: Refused,
+    seed: u64,
+}
+
+/// What becomes of a connection that all workers have refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refused {
+    /// It is closed.
+    #[default]
+    Close,
+    /// It waits until a worker begins to share its listener, or one that refused it does so
+    /// anew. It counts among those that wait: when as many do as may, accepting pauses.
+    Wait,
 }
 
 impl Config {
-    /// Settings of one's own.
+    /// Settings of one's own; what they do not mention has its default.
     ///
     /// * `schedule`: who gets the next connection;
     /// * `waiting`: how many accepted connections of one listener may wait in the primary
     ///   before accepting pauses;
-    /// * `window`: how many connections a worker may have been handed and not yet taken.
+    /// * `window`: how many connections a worker may have been handed and not yet taken, when it
+    ///   takes them promptly.
     ///
     /// # Errors
     ///
-    /// If `waiting` is 0, or `window` is 0 or more than [`WINDOW_MAX`].
+    /// If `waiting` is 0, `window` is 0 or more than [`WINDOW_MAX`], or a sticky schedule is
+    /// bound to less than an equal part.
     pub const fn new(
         schedule: Schedule,
         waiting: usize,
@@ -33,7 +53,51 @@ impl Config {
         if window == 0 || window > WINDOW_MAX {
             return Err(ConfigError::Window(window));
         }
-        Ok(Self { schedule, waiting, window })
+        if let Schedule::Sticky { bound: Some(bound), .. } = schedule
+            && bound.get() < 100
+        {
+            return Err(ConfigError::StickyBound(bound));
+        }
+        Ok(Self {
+            schedule,
+            waiting,
+            window,
+            budget: BUDGET_DEFAULT,
+            slow_start: Duration::ZERO,
+            refused: Refused::Close,
+            seed: 0,
+        })
+    }
+
+    /// How many descriptors of connections the primary may hold, waiting and in flight together
+    /// ([`BUDGET_DEFAULT`] if nothing is said). Beyond it, accepting pauses.
+    ///
+    /// # Errors
+    ///
+    /// If it is 0.
+    pub const fn with_budget(self, budget: usize) -> Result<Self, ConfigError> {
+        if budget == 0 {
+            return Err(ConfigError::NoBudget);
+        }
+        Ok(Self { budget, ..self })
+    }
+
+    /// How long a worker that begins to listen gets less than its share, growing with time. Not
+    /// at all if nothing is said. (Workers that accept for themselves, and peers that stick to
+    /// their worker, know of no slow start.)
+    pub const fn with_slow_start(self, slow_start: Duration) -> Self {
+        Self { slow_start, ..self }
+    }
+
+    /// What becomes of a connection that all workers have refused.
+    pub const fn with_refused(self, refused: Refused) -> Self {
+        Self { refused, ..self }
+    }
+
+    /// What random numbers are made of. The same seed and the same facts give the same
+    /// decisions.
+    pub const fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Who gets the next connection.
@@ -50,16 +114,38 @@ impl Config {
     pub const fn window(&self) -> usize {
         self.window
     }
+
+    /// How many connections the primary may hold.
+    pub const fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// How long a fresh worker gets less than its share.
+    pub const fn slow_start(&self) -> Duration {
+        self.slow_start
+    }
+
+    /// What becomes of a connection that all workers have refused.
+    pub const fn refused(&self) -> Refused {
+        self.refused
+    }
+
+    /// What random numbers are made of.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { schedule: Schedule::default(), waiting: WAITING_DEFAULT, window: WINDOW_DEFAULT }
+        Self::new(Schedule::RoundRobin, WAITING_DEFAULT, WINDOW_DEFAULT)
+            .expect("the defaults are in their ranges")
     }
 }
 
 /// Settings that make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Nothing could ever wait.
     #[error("at least one connection must be able to wait in the primary")]
@@ -67,11 +153,18 @@ pub enum ConfigError {
     /// The window is 0 or too large.
     #[error("a window of {0} is not between 1 and {WINDOW_MAX}")]
     Window(usize),
+    /// Connections would wait although all workers are idle.
+    #[error("a sticky bound of {0} hundredths is less than an equal part")]
+    StickyBound(NonZeroU32),
+    /// Nothing could ever be handed over.
+    #[error("the primary must be able to hold at least one connection")]
+    NoBudget,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Key;
 
     #[test]
     fn limits_are_reached_and_not_passed() {
@@ -81,5 +174,18 @@ mod tests {
         assert_eq!(new(1, 0), Err(ConfigError::Window(0)));
         assert_eq!(new(0, 1), Err(ConfigError::NoRoomToWait));
         assert_eq!(new(WAITING_DEFAULT, WINDOW_DEFAULT), Ok(Config::default()));
+        assert!(Config::default().with_budget(1).is_ok());
+        assert_eq!(Config::default().with_budget(0), Err(ConfigError::NoBudget));
+    }
+
+    #[test]
+    fn a_sticky_bound_lets_each_have_its_part() {
+        let bound = |hundredths| {
+            let bound = NonZeroU32::new(hundredths);
+            Config::new(Schedule::Sticky { by: Key::PeerIp, bound }, 1, 1)
+        };
+        assert!(bound(0).is_ok() && bound(100).is_ok());
+        let least = NonZeroU32::new(99).expect("not 0");
+        assert_eq!(bound(99), Err(ConfigError::StickyBound(least)));
     }
 }

@@ -52,6 +52,14 @@ pub enum ToPrimary {
         /// The other end, where it has an address.
         peer: Option<SocketAddr>,
     },
+    /// So many connections that the worker had taken have ended, those not counted that it has
+    /// [returned](Self::Returned). Said where a [`Grant`] asks for it.
+    Finished {
+        /// How many since it was last said.
+        count: u32,
+    },
+    /// Answers [`ToWorker::Probe`].
+    Awake,
     /// The worker begins to leave of its own will; answered by [`ToWorker::LeaveNoted`].
     Leaving,
 }
@@ -67,6 +75,8 @@ impl ToPrimary {
             | Self::Close { .. }
             | Self::Taken { .. }
             | Self::Refused { .. }
+            | Self::Finished { .. }
+            | Self::Awake
             | Self::Leaving => 0,
         }
     }
@@ -77,8 +87,8 @@ impl ToPrimary {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ToWorker {
-    /// Answers [`ToPrimary::Listen`]. With a listener that the kernel shares, its descriptor
-    /// rides along.
+    /// Answers [`ToPrimary::Listen`]. With a socket that the worker accepts from itself, its
+    /// descriptor rides along.
     Listen {
         /// The request answered.
         request: RequestId,
@@ -94,6 +104,12 @@ pub enum ToWorker {
         /// The other end, where it has an address.
         peer: Option<SocketAddr>,
     },
+    /// Accept no connections until [`Self::Uncordon`], where the worker accepts for itself.
+    Cordon,
+    /// Accept connections again.
+    Uncordon,
+    /// Asks for [`ToPrimary::Awake`], as soon as the worker reads it.
+    Probe,
     /// Asks the worker to leave: stop accepting, finish what is under way, close the channel.
     Disconnect,
     /// The primary knows that the worker leaves of its own will.
@@ -105,8 +121,16 @@ impl ToWorker {
     pub const fn handles(&self) -> usize {
         match self {
             Self::Connection { .. }
-            | Self::Listen { result: Ok(Grant { sharing: Sharing::Kernel, .. }), .. } => 1,
-            Self::Listen { .. } | Self::Disconnect | Self::LeaveNoted => 0,
+            | Self::Listen {
+                result: Ok(Grant { sharing: Sharing::Kernel | Sharing::Sharded, .. }),
+                ..
+            } => 1,
+            Self::Listen { .. }
+            | Self::Cordon
+            | Self::Uncordon
+            | Self::Probe
+            | Self::Disconnect
+            | Self::LeaveNoted => 0,
         }
     }
 }
@@ -121,6 +145,8 @@ pub struct Grant {
     pub address: Address,
     /// How it is shared.
     pub sharing: Sharing,
+    /// The worker is to say when connections that it was handed have ended.
+    pub counted: bool,
     /// What the workers that share it are to know; see [`ListenSpec::data`].
     pub data: Vec<u8>,
 }

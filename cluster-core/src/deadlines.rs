@@ -1,6 +1,6 @@
 //! Moments that a machine waits for, each with the reason why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::id::{ListenerId, WorkerId};
@@ -12,32 +12,44 @@ pub enum Reason {
     KillAfter(WorkerId),
     /// Accepting rests, because the operating system refused it, and will be tried again.
     AcceptRetry(ListenerId),
+    /// Somebody is to look whether workers accept from the sockets of their own.
+    Check(ListenerId),
 }
 
 /// At most one moment for each reason.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     moments: BTreeMap<Reason, Instant>,
+    in_order: BTreeSet<(Instant, Reason)>,
 }
 
 impl Deadlines {
     pub(crate) fn set(&mut self, reason: Reason, at: Instant) {
+        self.stop(reason);
         self.moments.insert(reason, at);
+        self.in_order.insert((at, reason));
     }
 
     /// Sets a deadline, unless there is an earlier one for the same reason.
     pub(crate) fn tighten(&mut self, reason: Reason, at: Instant) {
-        let moment = self.moments.entry(reason).or_insert(at);
-        *moment = at.min(*moment);
+        if self.moments.get(&reason).is_none_or(|earlier| at < *earlier) {
+            self.set(reason, at);
+        }
     }
 
     pub(crate) fn stop(&mut self, reason: Reason) {
-        self.moments.remove(&reason);
+        if let Some(at) = self.moments.remove(&reason) {
+            self.in_order.remove(&(at, reason));
+        }
+    }
+
+    pub(crate) fn is_set(&self, reason: Reason) -> bool {
+        self.moments.contains_key(&reason)
     }
 
     /// The earliest moment and its reason.
     pub(crate) fn next(&self) -> Option<(Instant, Reason)> {
-        self.moments.iter().map(|(reason, at)| (*at, *reason)).min()
+        self.in_order.first().copied()
     }
 
     /// Takes out one deadline that has come.

@@ -12,7 +12,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Instant;
 
+use crate::account::Account;
+use crate::config::Config;
 use crate::id::{HandoffId, ListenerId, WorkerId};
 use crate::token::HandleToken;
 
@@ -31,28 +34,37 @@ impl Connection {
     }
 }
 
-/// The book of all connections that no application has taken yet.
+/// The book of all connections that no application has taken yet, and of how many each worker
+/// has.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     waiting: BTreeMap<ListenerId, VecDeque<Connection>>,
     in_flight: BTreeMap<HandoffId, InFlight>,
-    untaken: BTreeMap<WorkerId, usize>,
+    accounts: BTreeMap<WorkerId, Account>,
+    waiting_in_all: usize,
     handed: u64,
 }
 
 impl Ledger {
     /// A new connection waits behind the others.
     pub(crate) fn wait(&mut self, listener: ListenerId, connection: Connection) {
+        self.waiting_in_all += 1;
         self.waiting.entry(listener).or_default().push_back(connection);
     }
 
     /// A connection that comes back waits in front of the others: it is the oldest.
     pub(crate) fn wait_again(&mut self, listener: ListenerId, connection: Connection) {
+        self.waiting_in_all += 1;
         self.waiting.entry(listener).or_default().push_front(connection);
     }
 
     pub(crate) fn waiting(&self, listener: ListenerId) -> usize {
         self.waiting.get(&listener).map_or(0, VecDeque::len)
+    }
+
+    /// The listeners that connections wait for.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = ListenerId> {
+        self.waiting.keys().copied()
     }
 
     /// The connection at a place in the queue, where 0 has waited longest.
@@ -62,7 +74,20 @@ impl Ledger {
 
     /// Takes a connection out of the queue.
     pub(crate) fn remove(&mut self, listener: ListenerId, place: usize) -> Option<Connection> {
-        self.waiting.get_mut(&listener)?.remove(place)
+        let queue = self.waiting.get_mut(&listener)?;
+        let connection = queue.remove(place)?;
+        self.waiting_in_all -= 1;
+        if queue.is_empty() {
+            self.waiting.remove(&listener);
+        }
+        Some(connection)
+    }
+
+    /// `worker` may be asked again about what it has refused.
+    pub(crate) fn pardon(&mut self, listener: ListenerId, worker: WorkerId) {
+        for connection in self.waiting.get_mut(&listener).into_iter().flatten() {
+            connection.refused_by.retain(|&it| it != worker);
+        }
     }
 
     /// The connection at a place in the queue goes to `worker`.
@@ -71,35 +96,55 @@ impl Ledger {
         listener: ListenerId,
         place: usize,
         worker: WorkerId,
+        now: Option<Instant>,
     ) -> Option<(HandoffId, &Connection)> {
         let connection = self.remove(listener, place)?;
         self.handed += 1;
         let handoff = HandoffId(self.handed);
-        *self.untaken.entry(worker).or_default() += 1;
-        let entry = InFlight { worker, listener, connection };
+        if let Some(account) = self.accounts.get_mut(&worker) {
+            account.untaken += 1;
+        }
+        let entry = InFlight { worker, listener, connection, since: now };
         Some((handoff, &self.in_flight.entry(handoff).or_insert(entry).connection))
     }
 
-    /// `worker` has answered: the connection is in flight no longer. `None` if this is no
+    /// `worker` has taken the connection, which is in flight no longer. `None` if this is no
     /// hand-off to that worker (a stray answer).
-    pub(crate) fn settle(
+    pub(crate) fn take(
         &mut self,
         worker: WorkerId,
         handoff: HandoffId,
+        now: Option<Instant>,
+        config: &Config,
     ) -> Option<(ListenerId, Connection)> {
-        if self.in_flight.get(&handoff)?.worker != worker {
-            return None;
-        }
-        let entry = self.in_flight.remove(&handoff)?;
-        if let Some(untaken) = self.untaken.get_mut(&worker) {
-            *untaken -= 1;
+        let entry = self.settle(worker, handoff)?;
+        if let Some(account) = self.accounts.get_mut(&worker) {
+            let waited = now.zip(entry.since).map(|(now, it)| now.saturating_duration_since(it));
+            let counted = config.schedule().counts();
+            account.taken(waited.unwrap_or_default(), config.window(), counted);
         }
         Some((entry.listener, entry.connection))
     }
 
-    /// Takes back all that is in flight to a worker that is gone, oldest last.
+    /// `worker` will not have the connection, which is in flight no longer. `None` if this is
+    /// no hand-off to that worker.
+    pub(crate) fn refuse(
+        &mut self,
+        worker: WorkerId,
+        handoff: HandoffId,
+    ) -> Option<(ListenerId, Connection)> {
+        let mut entry = self.settle(worker, handoff)?;
+        entry.connection.refused_by.push(worker);
+        if let Some(account) = self.accounts.get_mut(&worker) {
+            account.settled();
+        }
+        Some((entry.listener, entry.connection))
+    }
+
+    /// Takes back all that is in flight to a worker that is gone, oldest last. It has no
+    /// account any more.
     pub(crate) fn recover(&mut self, worker: WorkerId) -> Vec<(ListenerId, Connection)> {
-        self.untaken.remove(&worker);
+        self.accounts.remove(&worker);
         let entries = self.in_flight.iter();
         let lost = entries.filter(|(_, entry)| entry.worker == worker).map(|(id, _)| *id);
         let lost: Vec<_> = lost.collect();
@@ -112,17 +157,39 @@ impl Ledger {
 
     /// Takes out all that waits for a listener that is gone.
     pub(crate) fn abandon(&mut self, listener: ListenerId) -> VecDeque<Connection> {
-        self.waiting.remove(&listener).unwrap_or_default()
+        let abandoned = self.waiting.remove(&listener).unwrap_or_default();
+        self.waiting_in_all -= abandoned.len();
+        abandoned
     }
 
-    /// How many connections `worker` was handed and has not taken.
-    pub(crate) fn untaken(&self, worker: WorkerId) -> usize {
-        self.untaken.get(&worker).copied().unwrap_or(0)
+    /// Keeps an account of a worker's connections from now on.
+    pub(crate) fn open_account(&mut self, worker: WorkerId, window_max: usize) {
+        self.accounts.entry(worker).or_insert_with(|| Account::new(window_max));
+    }
+
+    pub(crate) fn account(&self, worker: WorkerId) -> Option<&Account> {
+        self.accounts.get(&worker)
+    }
+
+    pub(crate) fn account_mut(&mut self, worker: WorkerId) -> Option<&mut Account> {
+        self.accounts.get_mut(&worker)
     }
 
     /// How many connections the ledger holds.
     pub(crate) fn len(&self) -> usize {
-        self.in_flight.len() + self.waiting.values().map(VecDeque::len).sum::<usize>()
+        self.in_flight.len() + self.waiting_in_all
+    }
+
+    /// How many connections are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn settle(&mut self, worker: WorkerId, handoff: HandoffId) -> Option<InFlight> {
+        if self.in_flight.get(&handoff)?.worker != worker {
+            return None;
+        }
+        self.in_flight.remove(&handoff)
     }
 
     /// The workers that something is in flight to, as the entries say.
@@ -137,4 +204,5 @@ struct InFlight {
     worker: WorkerId,
     listener: ListenerId,
     connection: Connection,
+    since: Option<Instant>,
 }

@@ -47,7 +47,9 @@
 //! # Limits
 //!
 //! All in [`limits`]. Work for one connection grows with the number of workers that share its
-//! listener (some nanoseconds for each), nothing else grows.
+//! listener (some nanoseconds for each). Under a schedule that lets connections wait though
+//! somebody has room ([`Schedule::Sticky`], or a rule of one's own), it also grows with the
+//! number of those that wait: each is looked at whenever something changes. Nothing else grows.
 //!
 //! # Features
 //!
@@ -60,6 +62,7 @@ pub mod agent;
 pub mod limits;
 pub mod primary;
 
+mod account;
 mod address;
 mod config;
 mod control;
@@ -70,19 +73,21 @@ mod life;
 mod listen;
 mod listeners;
 mod output;
+mod rotation;
 mod schedule;
+mod slots;
 mod status;
 mod token;
 
 pub use address::{Address, UnixName};
 pub use agent::Agent;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Refused};
 pub use control::{Grant, ToPrimary, ToWorker};
 pub use deadlines::Reason;
-pub use id::{FarewellId, HandoffId, ListenerId, Pid, RequestId, WorkerId};
+pub use id::{FarewellId, HandoffId, ListenerId, Pid, RequestId, SlotId, WorkerId};
 pub use listen::{ListenError, ListenSpec, OsError};
 pub use output::Output;
 pub use primary::Primary;
-pub use schedule::{Schedule, Sharing, UnknownSchedule};
+pub use schedule::{Candidate, Choice, Key, Rule, Schedule, Sharing, UnknownSchedule, View};
 pub use status::{ExitStatus, Signal, UnknownSignal, WorkerState};
 pub use token::{HandleName, HandleToken};

@@ -27,3 +27,35 @@ pub const WINDOW_MAX: usize = 1024;
 /// How long accepting rests after the operating system refused it for want of descriptors or
 /// memory, unless a connection ends earlier.
 pub const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// How many connections a fresh worker may have untaken; its window then grows as it takes
+/// them, up to the configured one.
+pub const WINDOW_START: usize = 2;
+
+/// A connection that is taken within this time was taken promptly, and its worker may have one
+/// more untaken; otherwise half as many.
+pub const TAKEN_PROMPTLY: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// How many descriptors of connections the primary holds, waiting and in flight together, unless
+/// the configuration says otherwise. (Unix lets a process that is not root have as many in
+/// flight as it may have open, see unix(7): `ETOOMANYREFS`.)
+pub const BUDGET_DEFAULT: usize = 1024;
+
+/// The least part of a full share that a fresh worker gets under a slow start, in hundredths.
+pub const SLOW_START_LEAST: u32 = 5;
+
+/// How many hundredths of an equal part of all connections a worker may have under the sticky
+/// schedule when nothing else is said.
+pub const STICKY_BOUND_DEFAULT: u32 = 125;
+
+/// How often the primary looks whether connections are queued for a worker that does not accept
+/// from the socket of its own.
+pub const STALLED_CHECK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A worker that has not said that it is awake stalls when this many checks in a row have found
+/// connections queued, and not fewer than before.
+pub const STALLED_CHECKS: u32 = 2;
+
+/// A worker that says that it is awake stalls when this many checks in a row have found
+/// connections queued, and not fewer than before.
+pub const STALLED_CHECKS_MAX: u32 = 10;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::address::Address;
 use crate::id::{ListenerId, RequestId, WorkerId};
-use crate::schedule::{Rotation, Sharing};
+use crate::rotation::Rotation;
+use crate::schedule::Sharing;
+use crate::slots::{Slot, Slots};
 
 /// All listeners of a primary.
 ///
@@ -68,6 +70,7 @@ impl Listeners {
             place: Place::Binding { waiters: Vec::new() },
             data: Vec::new(),
             rotation: Rotation::default(),
+            slots: Slots::new(),
             gate: Gate::Shut,
             complained: false,
         };
@@ -100,13 +103,14 @@ impl Listeners {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) id: ListenerId,
-    requested: Address,
+    pub(crate) requested: Address,
     ordinal: u32,
     pub(crate) place: Place,
     /// What the workers that share it are to know.
     pub(crate) data: Vec<u8>,
     /// The workers that share it.
     pub(crate) rotation: Rotation,
+    pub(crate) slots: Slots,
     pub(crate) gate: Gate,
     /// The application has heard that accepting fails, and not yet that it works again.
     pub(crate) complained: bool,
@@ -140,19 +144,37 @@ impl Listener {
         }
     }
 
-    /// The primary accepts its connections.
-    pub(crate) const fn is_handed_over(&self) -> bool {
-        matches!(self.place, Place::Open { sharing: Sharing::HandedOver, .. })
+    /// How it is shared, once it is bound.
+    pub(crate) const fn sharing(&self) -> Option<Sharing> {
+        match &self.place {
+            Place::Binding { .. } => None,
+            Place::Open { sharing, .. } => Some(*sharing),
+        }
+    }
+
+    /// Connections come through it (and not datagrams), and the socket is there.
+    pub(crate) const fn has_connections(&self) -> bool {
+        matches!(self.address(), Some(Address::Tcp(_) | Address::Unix(_) | Address::Inherited(_)))
+    }
+
+    /// The primary is to accept from this slot, if the gate is open.
+    pub(crate) fn accepts_from(&self, slot: &Slot) -> bool {
+        match self.sharing() {
+            Some(Sharing::HandedOver) => true,
+            Some(Sharing::Sharded) => self.has_connections() && slot.is_open() && !slot.is_target(),
+            Some(Sharing::Kernel) | None => false,
+        }
     }
 
     /// It is bound, and nobody shares it. One that is not bound yet may still be wanted.
     pub(crate) fn is_unwanted(&self) -> bool {
-        self.address().is_some() && self.rotation.is_empty()
+        self.address().is_some() && self.rotation.is_empty() && !self.slots.are_awaited()
     }
 
     /// Takes `worker` out, as sharer and as waiter.
     pub(crate) fn forget(&mut self, worker: WorkerId) {
         self.rotation.leave(worker);
+        self.slots.release(worker);
         if let Place::Binding { waiters } = &mut self.place {
             waiters.retain(|&(waiter, _)| waiter != worker);
         }
@@ -160,6 +182,7 @@ impl Listener {
 
     fn concerns(&self, worker: WorkerId) -> bool {
         self.rotation.contains(worker)
+            || self.slots.awaited_by(worker)
             || match &self.place {
                 Place::Binding { waiters } => waiters.iter().any(|&(waiter, _)| waiter == worker),
                 Place::Open { .. } => false,

@@ -1,11 +1,13 @@
 //! The machine inside the primary process.
 
+mod gates;
 mod hand_off;
 mod leaving;
 mod sharing;
+mod spreading;
 mod vocabulary;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
@@ -16,7 +18,12 @@ use crate::ledger::Ledger;
 use crate::life::{Fact, Life, News};
 use crate::limits::WORKERS_MAX;
 use crate::listeners::Listeners;
+#[cfg(debug_assertions)]
+use crate::listeners::{Gate, Listener};
 use crate::output::Output;
+use crate::schedule::Candidate;
+#[cfg(debug_assertions)]
+use crate::schedule::Sharing;
 use crate::status::{ExitStatus, Signal, WorkerState};
 
 use leaving::Farewell;
@@ -29,8 +36,8 @@ pub use vocabulary::{Action, Close, Event, Input, TooManyWorkers, UnknownWorker}
 /// Its methods are of four families:
 ///
 /// * **commands**, from the application: [`fork`](Self::fork), [`disconnect`](Self::disconnect),
-///   [`disconnect_all`](Self::disconnect_all), [`kill`](Self::kill),
-///   [`close_channel`](Self::close_channel);
+///   [`disconnect_all`](Self::disconnect_all), [`kill`](Self::kill), [`cordon`](Self::cordon),
+///   [`uncordon`](Self::uncordon), [`close_channel`](Self::close_channel);
 /// * **facts** from the world: [`handle_input`](Self::handle_input), which cannot fail;
 /// * **outputs**: [`poll_output`](Self::poll_output), to be drained until it answers
 ///   [`Output::Wait`] after each command and each fact;
@@ -39,6 +46,7 @@ pub use vocabulary::{Action, Close, Event, Input, TooManyWorkers, UnknownWorker}
 pub struct Primary {
     config: Config,
     workers: BTreeMap<WorkerId, Life>,
+    cordoned: BTreeSet<WorkerId>,
     listeners: Listeners,
     ledger: Ledger,
     farewells: Vec<Farewell>,
@@ -46,6 +54,14 @@ pub struct Primary {
     outputs: VecDeque<Output<Action, Event>>,
     forked: u32,
     said_farewell: u32,
+    /// How many times the schedule was asked.
+    chosen: u64,
+    /// Room for what the schedule sees, kept for the next time.
+    candidates: Vec<Candidate>,
+    /// Some gate is shut because the budget is used up.
+    over_budget: bool,
+    /// The latest moment that it was told of.
+    now: Option<Instant>,
     tokens_in: u64,
     tokens_out: u64,
 }
@@ -57,6 +73,7 @@ impl Primary {
         Self {
             config,
             workers: BTreeMap::new(),
+            cordoned: BTreeSet::new(),
             listeners: Listeners::default(),
             ledger: Ledger::default(),
             farewells: Vec::new(),
@@ -64,6 +81,10 @@ impl Primary {
             outputs: VecDeque::new(),
             forked: 0,
             said_farewell: 0,
+            chosen: 0,
+            candidates: Vec::new(),
+            over_budget: false,
+            now: None,
             tokens_in: 0,
             tokens_out: 0,
         }
@@ -101,6 +122,7 @@ impl Primary {
         kill_after: Option<Duration>,
     ) -> Result<(), UnknownWorker> {
         self.known(worker)?;
+        self.now = Some(now);
         self.ask_to_leave(now, worker, kill_after);
         Ok(())
     }
@@ -110,6 +132,7 @@ impl Primary {
     /// disconnected and ended.
     pub fn disconnect_all(&mut self, now: Instant, kill_after: Option<Duration>) -> FarewellId {
         let all: Vec<_> = self.workers.keys().copied().collect();
+        self.now = Some(now);
         self.said_farewell += 1;
         let id = FarewellId(self.said_farewell);
         self.farewells.push(Farewell::new(id, &all));
@@ -129,6 +152,30 @@ impl Primary {
     pub fn kill(&mut self, worker: WorkerId, signal: Signal) -> Result<(), UnknownWorker> {
         self.known(worker)?;
         self.signal(worker, signal);
+        Ok(())
+    }
+
+    /// Lets a worker have no new connections, and go on with those it has. It keeps its
+    /// listeners. What it was handed and has not taken it still may take. Again, it changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such worker (any more).
+    pub fn cordon(&mut self, worker: WorkerId) -> Result<(), UnknownWorker> {
+        self.known(worker)?;
+        self.set_cordon(worker, true);
+        Ok(())
+    }
+
+    /// Lets a worker that was cordoned off have connections again.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such worker (any more).
+    pub fn uncordon(&mut self, worker: WorkerId) -> Result<(), UnknownWorker> {
+        self.known(worker)?;
+        self.set_cordon(worker, false);
         Ok(())
     }
 
@@ -157,6 +204,7 @@ impl Primary {
     /// Takes a fact in. Facts about workers, listeners or hand-offs that are gone, and facts
     /// that are known already, change nothing.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.now = Some(now);
         match input {
             Input::Spawned { worker, pid } => self.learn(worker, Fact::Spawned(pid)),
             Input::SpawnFailed { worker, error } => self.spawn_failed(worker, error),
@@ -164,7 +212,7 @@ impl Primary {
                 self.tokens_in += u64::from(handle.is_some());
                 match (message, handle) {
                     (ToPrimary::Returned { listener, peer }, Some(token)) => {
-                        self.returned(listener, token, peer);
+                        self.returned(worker, listener, token, peer);
                     }
                     (message, handle) => {
                         if let Some(token) = handle {
@@ -178,6 +226,10 @@ impl Primary {
             Input::ChannelBroken { worker } => self.channel_broken(worker),
             Input::Exited { worker, status } => self.exited(worker, status),
             Input::ListenDone { listener, result } => self.listen_done(listener, result),
+            Input::SlotOpened { listener, slot, result } => {
+                self.slot_opened(listener, slot, result);
+            }
+            Input::Inspected { listener, queued } => self.inspected(listener, &queued),
             Input::LendFailed { worker, request, listener, error } => {
                 self.lend_failed(worker, request, listener, error);
             }
@@ -210,6 +262,8 @@ impl Primary {
             ToPrimary::Close { listener } => self.unshare_one(worker, listener),
             ToPrimary::Taken { handoff } => self.taken(worker, handoff),
             ToPrimary::Refused { handoff } => self.refused(worker, handoff),
+            ToPrimary::Finished { count } => self.finished(worker, count),
+            ToPrimary::Awake => self.is_awake(worker),
             ToPrimary::Leaving => self.says_it_leaves(worker),
             // Without its descriptor there is nothing to return.
             ToPrimary::Returned { .. } => {}
@@ -226,6 +280,7 @@ impl Primary {
         if over {
             // Gone from the table before the last of the two events is seen.
             self.workers.remove(&worker);
+            self.cordoned.remove(&worker);
         }
         match news {
             None | Some(News::Listening) => {}
@@ -304,6 +359,18 @@ impl Primary {
         self.workers.get(&worker).is_none_or(Life::is_dead)
     }
 
+    /// Whether a worker is cordoned off.
+    pub fn is_cordoned(&self, worker: WorkerId) -> bool {
+        self.cordoned.contains(&worker)
+    }
+
+    /// How many connections a worker has: untaken ones, and those that it has taken and, as far
+    /// as it reports that, not finished. It reports under schedules that
+    /// [count](crate::Schedule::counts).
+    pub fn load(&self, worker: WorkerId) -> (usize, usize) {
+        self.ledger.account(worker).map_or((0, 0), |account| (account.untaken, account.open))
+    }
+
     /// How many connections wait or are in flight: accepted, and taken by no worker.
     pub fn connections(&self) -> usize {
         self.ledger.len()
@@ -327,15 +394,32 @@ impl Primary {
         }
         for worker in self.workers.keys() {
             let listed = self.ledger.workers_in_flight().filter(|it| it == worker).count();
-            assert_eq!(listed, self.ledger.untaken(*worker), "counted as listed");
+            let account = self.ledger.account(*worker);
+            assert_eq!(listed, account.map_or(0, |it| it.untaken), "counted as listed");
             assert!(listed <= self.config.window(), "no more than the window");
+            assert!(account.is_none_or(|it| it.window() <= self.config.window()), "nor more");
         }
+        assert!(self.ledger.in_flight() <= self.config.budget(), "no more than the budget");
         for listener in self.listeners.iter() {
             assert!(!listener.is_unwanted(), "a listener that nobody wants is closed");
             for worker in listener.rotation.iter() {
                 let life = self.workers.get(&worker).expect("shared by a worker there is");
                 assert!(life.hears() && !life.is_leaving(), "shared by one that stays");
             }
+            Self::check_slots_of(listener);
+        }
+    }
+
+    /// Each slot has somebody who accepts from it: its worker, or the primary while the gate is
+    /// open.
+    fn check_slots_of(listener: &Listener) {
+        for slot in listener.slots.ids().filter_map(|slot| listener.slots.at(slot)) {
+            let accepts = listener.gate == Gate::Open && listener.accepts_from(slot);
+            assert_eq!(slot.accepting, accepts, "the primary accepts from the others");
+        }
+        if listener.sharing() == Some(Sharing::Sharded) {
+            let targets = listener.slots.targets();
+            assert_eq!(listener.slots.spread, targets, "the kernel knows who accepts");
         }
     }
 }

@@ -1,12 +1,27 @@
 //! Who gets the next connection.
 
-use std::collections::VecDeque;
+mod rules;
+mod sticky;
+mod view;
+
+use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use crate::address::Address;
-use crate::id::WorkerId;
+use crate::limits::STICKY_BOUND_DEFAULT;
 
-/// A rule by which the primary chooses a worker for a connection.
+pub use sticky::Key;
+pub use view::{Candidate, Choice, View};
+
+/// A rule by which a worker is found for a connection.
+///
+/// Under [`None`](Self::None) and [`Sharded`](Self::Sharded) workers accept for themselves. By
+/// all others the primary accepts and hands over; what they cannot decide (a connection that a
+/// worker gives back under `None`, say) is decided as [`RoundRobin`](Self::RoundRobin) does.
+///
+/// Datagrams have no connection that could be handed over: their sockets are each worker's own
+/// under `Sharded`, and shared by all workers otherwise, as in Node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {
@@ -19,15 +34,81 @@ pub enum Schedule {
     /// the kernel wakes whichever it likes. There is no hop through the primary, and no
     /// fairness. (Node: `cluster.SCHED_NONE`.)
     None,
+    /// Each worker accepts from a socket of its own, and the kernel spreads connections evenly
+    /// over the sockets (`SO_REUSEPORT` with a program, see socket(7)). There is no hop through
+    /// the primary, but for what is queued for a worker that is gone, blocked, leaving or
+    /// cordoned off: the primary accepts that and hands it over. Unix sockets and inherited
+    /// descriptors cannot be spread so; their connections go round.
+    Sharded,
+    /// Whoever has fewest connections, untaken and unfinished ones together.
+    LeastLoaded,
+    /// Whoever has fewer connections of two workers that are picked at random: nearly as even
+    /// as [`LeastLoaded`](Self::LeastLoaded), and new workers are not overrun.
+    PowerOfTwo,
+    /// The same peer goes to the same worker, as long as that worker shares the listener.
+    Sticky {
+        /// What makes two peers the same.
+        by: Key,
+        /// How many hundredths of an equal part of all connections a worker may have before
+        /// new ones go to the next worker of their peer: 125 lets it have a quarter more than
+        /// its part; less than 100 is refused. Without a bound, peers wait for their worker,
+        /// however loaded it is.
+        bound: Option<NonZeroU32>,
+    },
+    /// A rule of one's own.
+    Custom(Rule),
 }
 
+/// A rule of one's own: a pure function of what there is to see.
+#[derive(Clone, Copy)]
+pub struct Rule(pub fn(&View<'_>) -> Choice);
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rule(..)")
+    }
+}
+
+impl PartialEq for Rule {
+    /// Whether both are the same function; functions that do the same may be different ones.
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Rule {}
+
 impl Schedule {
-    /// How a listener at `address` is shared. Datagrams have no connection that could be handed
-    /// over: their sockets are always shared, as in Node.
-    pub(crate) const fn sharing(self, address: &Address) -> Sharing {
-        match (self, address) {
-            (Self::None, _) | (Self::RoundRobin, Address::Udp(_)) => Sharing::Kernel,
-            (Self::RoundRobin, Address::Tcp(_) | Address::Unix(_) | Address::Inherited(_)) => {
+    /// Chooses a worker. A choice depends on nothing but the view.
+    pub fn choose(self, view: &View<'_>) -> Choice {
+        match self {
+            Self::RoundRobin | Self::None | Self::Sharded => rules::round_robin(view),
+            Self::LeastLoaded => rules::least_loaded(view),
+            Self::PowerOfTwo => rules::power_of_two(view),
+            Self::Sticky { by, bound } => sticky::sticky(view, by, bound),
+            Self::Custom(Rule(rule)) => rule(view),
+        }
+    }
+
+    /// Whether it asks how many connections workers have not finished, so that they report it.
+    pub const fn counts(self) -> bool {
+        match self {
+            Self::RoundRobin | Self::None | Self::Sharded | Self::Sticky { bound: None, .. } => {
+                false
+            }
+            Self::LeastLoaded
+            | Self::PowerOfTwo
+            | Self::Sticky { bound: Some(_), .. }
+            | Self::Custom(_) => true,
+        }
+    }
+
+    /// How a listener is shared that was asked for as `requested` and really is at `address`.
+    pub(crate) const fn sharing(self, requested: &Address, address: &Address) -> Sharing {
+        match (self, requested, address) {
+            (Self::Sharded, Address::Tcp(_) | Address::Udp(_), _) => Sharing::Sharded,
+            (Self::None, _, _) | (_, _, Address::Udp(_)) => Sharing::Kernel,
+            (_, _, Address::Tcp(_) | Address::Unix(_) | Address::Inherited(_)) => {
                 Sharing::HandedOver
             }
         }
@@ -37,11 +118,19 @@ impl Schedule {
 impl FromStr for Schedule {
     type Err = UnknownSchedule;
 
-    /// Takes the names that Node knows: `rr` and `none`.
+    /// Takes the names that Node knows, `rr` and `none`, and `sharded`, `least-loaded`,
+    /// `power-of-two` and `sticky` (by the peer's IP address, with a bound of
+    /// [`STICKY_BOUND_DEFAULT`]).
     fn from_str(name: &str) -> Result<Self, UnknownSchedule> {
         match name {
             "rr" => Ok(Self::RoundRobin),
             "none" => Ok(Self::None),
+            "sharded" => Ok(Self::Sharded),
+            "least-loaded" => Ok(Self::LeastLoaded),
+            "power-of-two" => Ok(Self::PowerOfTwo),
+            "sticky" => {
+                Ok(Self::Sticky { by: Key::PeerIp, bound: NonZeroU32::new(STICKY_BOUND_DEFAULT) })
+            }
             _ => Err(UnknownSchedule(name.to_owned())),
         }
     }
@@ -49,7 +138,9 @@ impl FromStr for Schedule {
 
 /// The text names no schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown schedule: {0:?} (there are rr and none)")]
+#[error(
+    "unknown schedule: {0:?} (there are rr, none, sharded, least-loaded, power-of-two and sticky)"
+)]
 pub struct UnknownSchedule(pub String);
 
 /// How workers share a listener.
@@ -60,97 +151,6 @@ pub enum Sharing {
     HandedOver,
     /// Each worker has the socket itself.
     Kernel,
-}
-
-/// The workers that share a listener, in the order of their turns.
-#[derive(Debug, Default)]
-pub(crate) struct Rotation {
-    turns: VecDeque<WorkerId>,
-}
-
-impl Rotation {
-    /// Adds a worker behind all others.
-    pub(crate) fn join(&mut self, worker: WorkerId) {
-        if !self.contains(worker) {
-            self.turns.push_back(worker);
-        }
-    }
-
-    /// Takes a worker out; says whether it was in.
-    pub(crate) fn leave(&mut self, worker: WorkerId) -> bool {
-        let before = self.turns.len();
-        self.turns.retain(|&other| other != worker);
-        self.turns.len() < before
-    }
-
-    pub(crate) fn contains(&self, worker: WorkerId) -> bool {
-        self.turns.contains(&worker)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.turns.is_empty()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = WorkerId> {
-        self.turns.iter().copied()
-    }
-
-    /// Chooses the worker whose turn it is; its next turn comes after everybody else's.
-    ///
-    /// `untaken` tells how many connections a worker has not yet taken, or `None` if it must
-    /// get no more.
-    pub(crate) fn choose(
-        &mut self,
-        schedule: Schedule,
-        untaken: impl Fn(WorkerId) -> Option<usize>,
-    ) -> Option<WorkerId> {
-        match schedule {
-            Schedule::RoundRobin => {}
-            // Nothing is accepted that could be handed over.
-            Schedule::None => return None,
-        }
-        let mut best: Option<(usize, usize)> = None;
-        for (place, &worker) in self.turns.iter().enumerate() {
-            let Some(load) = untaken(worker) else { continue };
-            if best.is_none_or(|(least, _)| load < least) {
-                best = Some((load, place));
-            }
-            if load == 0 {
-                break;
-            }
-        }
-        let worker = self.turns.remove(best?.1)?;
-        self.turns.push_back(worker);
-        Some(worker)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn worker(number: u32) -> WorkerId {
-        WorkerId::new(number).expect("not 0")
-    }
-
-    #[test]
-    fn idle_workers_take_turns() {
-        let mut rotation = Rotation::default();
-        (1..=3).for_each(|number| rotation.join(worker(number)));
-        let order: Vec<_> = (0..7)
-            .filter_map(|_| rotation.choose(Schedule::RoundRobin, |_| Some(0)))
-            .map(WorkerId::number)
-            .collect();
-        assert_eq!(order, [1, 2, 3, 1, 2, 3, 1]);
-    }
-
-    #[test]
-    fn the_one_with_least_untaken_is_next_and_the_full_one_is_left_out() {
-        let mut rotation = Rotation::default();
-        (1..=3).for_each(|number| rotation.join(worker(number)));
-        let untaken = |worker: WorkerId| [None, Some(2), Some(1)][worker.number() as usize - 1];
-        let chosen = rotation.choose(Schedule::RoundRobin, untaken);
-        assert_eq!(chosen, Some(worker(3)));
-        assert_eq!(rotation.choose(Schedule::RoundRobin, |_| None), None);
-    }
+    /// Each worker has a socket of its own on the same address.
+    Sharded,
 }

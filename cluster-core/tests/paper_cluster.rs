@@ -9,7 +9,7 @@
 //! done
 //! ```
 
-#[path = "../examples/paper_cluster.rs"]
+#[path = "../examples/paper_cluster/main.rs"]
 #[expect(dead_code, reason = "its `main` reads the standard input")]
 mod paper_cluster;
 
@@ -37,17 +37,19 @@ macro_rules! sessions {
 sessions! {
     a_whole_life
     bind_error
+    cordoned
     death_in_flight
     kernel_shared
     kill_after
     mistakes
     refused
+    sharded
 }
 
 /// The session in the example's own text.
 #[test]
 fn the_session_that_the_help_shows() {
-    let text = include_str!("../examples/paper_cluster.rs");
+    let text = include_str!("../examples/paper_cluster/main.rs");
     let (_, after) = text.split_once("//! ```text\n").expect("a session begins");
     let (shown, _) = after.split_once("//! ```\n").expect("and ends");
     let shown: String = shown.lines().map(|it| format!("{}\n", &it["//! ".len()..])).collect();
@@ -66,6 +68,7 @@ fn no_line_panics() {
         include_str!("paper/a_whole_life.txt"),
         include_str!("paper/kernel_shared.txt"),
         include_str!("paper/mistakes.txt"),
+        include_str!("paper/sharded.txt"),
     ];
     for script in scripts {
         let mut paper = paper_cluster::Paper::new();

@@ -34,6 +34,17 @@ impl Charge {
     pub const fn bytes(&self) -> u32 {
         self.bytes
     }
+
+    /// The charge as a number, which can be counted together with others in one atomic
+    /// operation: the sum is that of all charges of one window.
+    pub const fn into_number(self) -> u64 {
+        (self.messages as u64) << 32 | self.bytes as u64
+    }
+
+    /// The charge that a number, or a sum of numbers, stands for.
+    pub const fn from_number(number: u64) -> Self {
+        Self { messages: (number >> 32) as u32, bytes: number as u32 }
+    }
 }
 
 impl AddAssign for Charge {
@@ -204,6 +215,8 @@ mod tests {
         sum += window.complete(20).unwrap();
         sum += window.complete(30).unwrap();
         assert_eq!(sum, Charge { messages: 2, bytes: 50 });
+        let twice = Charge { messages: 2, bytes: 50 }.into_number() * 2;
+        assert_eq!(Charge::from_number(twice), Charge { messages: 4, bytes: 100 });
         window.consumed(sum);
         assert_eq!((window.waiting, window.due()), (0, Some(50)));
     }

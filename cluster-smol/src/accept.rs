@@ -1,14 +1,16 @@
 //! Bringing connections and those who accept them together.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 use cluster_sys::worker::{Command, Notice};
-use cluster_sys::{Connection, ListenerId, Message, Receipt, WorkerHost};
+use cluster_sys::{Connection, ListenerId, Message, Receipt, Wishes, WorkerHost};
 use event_listener::Event as Notify;
 use smol::channel::Sender;
+
+use crate::queue::Queue;
 
 /// Where this worker stands, as its application may wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,41 +20,61 @@ pub(crate) enum Stage {
     Gone,
 }
 
-/// The stage that this worker has come to. It only ever goes on.
+/// The stage that this worker has come to, which only ever goes on, and whether it is cordoned
+/// off.
 #[derive(Debug)]
 pub(crate) struct Standing {
     stage: AtomicU8,
-    /// Notified when it goes on.
-    advanced: Notify,
+    /// Nothing is to be accepted from sockets that this process has itself.
+    cordoned: AtomicBool,
+    /// Notified when something changes.
+    changed: Notify,
 }
 
 impl Standing {
     pub(crate) fn new() -> Self {
-        Self { stage: AtomicU8::new(Stage::Here as u8), advanced: Notify::new() }
+        Self {
+            stage: AtomicU8::new(Stage::Here as u8),
+            cordoned: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
     }
 
     fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::SeqCst);
-        self.advanced.notify(usize::MAX);
+        self.changed.notify(usize::MAX);
+    }
+
+    fn cordon(&self, cordoned: bool) {
+        self.cordoned.store(cordoned, Ordering::SeqCst);
+        self.changed.notify(usize::MAX);
     }
 
     /// Waits for a stage, or a later one.
     pub(crate) async fn reached(&self, stage: Stage) {
-        loop {
-            // Listen first, then look, then wait: what comes in between is not missed.
-            let advanced = self.advanced.listen();
-            if self.stage.load(Ordering::SeqCst) >= stage as u8 {
-                return;
+        self.until(|| self.stage.load(Ordering::SeqCst) >= stage as u8).await;
+    }
+
+    /// Waits until the worker is cordoned off, or is not.
+    pub(crate) async fn cordoned(&self, cordoned: bool) {
+        self.until(|| self.cordoned.load(Ordering::SeqCst) == cordoned).await;
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool) {
+        while !holds() {
+            // Listen first, then look again, then wait: what comes in between is not missed.
+            let changed = self.changed.listen();
+            if !holds() {
+                changed.await;
             }
-            advanced.await;
         }
     }
 }
 
 /// A worker's desk: whoever accepts waits here, and so does what nobody has accepted yet.
 ///
-/// A connection is taken from the primary only when somebody waits for it. One whose waiter has
-/// gone away meanwhile is kept for the next; dropped, it goes back to the primary.
+/// A connection is taken from the primary only when somebody waits for it. If he goes away
+/// meanwhile, it is there for the next; dropped, it goes back to the primary.
 #[derive(Debug)]
 pub(crate) struct Desk {
     counters: HashMap<ListenerId, Counter>,
@@ -63,13 +85,13 @@ pub(crate) struct Desk {
 }
 
 /// One listener's part of the desk.
-#[derive(Debug, Default)]
-struct Counter {
-    waiters: VecDeque<Sender<Connection>>,
+#[derive(Debug)]
+pub(crate) struct Counter {
+    wishes: Arc<Wishes>,
+    /// Until the listener's end: there will be no more connections.
+    queue: Option<Sender<Connection>>,
     /// Connections that are taken and on their way here.
     coming: usize,
-    /// Connections whose waiter went away.
-    spare: VecDeque<Connection>,
 }
 
 impl Desk {
@@ -81,17 +103,23 @@ impl Desk {
         Self { counters: HashMap::new(), inbox: Some(inbox), standing, room }
     }
 
-    /// Somebody waits for the next connection.
-    pub(crate) fn wait(
+    /// The application has a new listener.
+    pub(crate) fn open(
         &mut self,
         now: Instant,
         host: &mut WorkerHost,
         listener: ListenerId,
-        waiter: Sender<Connection>,
+        mut counter: Counter,
     ) {
-        let counter = self.counters.entry(listener).or_default();
-        counter.waiters.push_back(waiter);
         counter.serve(now, host, listener);
+        self.counters.insert(listener, counter);
+    }
+
+    /// Somebody waits for a connection, and there is one.
+    pub(crate) fn serve(&mut self, now: Instant, host: &mut WorkerHost, listener: ListenerId) {
+        if let Some(counter) = self.counters.get_mut(&listener) {
+            counter.serve(now, host, listener);
+        }
     }
 
     /// The application has dropped its listener. What lay here for it goes back.
@@ -103,16 +131,13 @@ impl Desk {
     pub(crate) fn hear(&mut self, now: Instant, host: &mut WorkerHost, notice: Notice) {
         match notice {
             Notice::Available(listener) | Notice::Closed(listener) => {
-                if let Some(counter) = self.counters.get_mut(&listener) {
-                    counter.serve(now, host, listener);
-                }
+                self.serve(now, host, listener);
             }
             Notice::Connection(listener, connection) => {
                 // Without a counter nobody wants it any more: dropped, it goes back.
                 if let Some(counter) = self.counters.get_mut(&listener) {
-                    counter.coming -= 1;
-                    counter.spare.push_back(connection);
-                    counter.serve(now, host, listener);
+                    counter.pass(connection);
+                    counter.end_if_over(host, listener);
                 }
             }
             Notice::Message(message, receipt) => {
@@ -121,6 +146,7 @@ impl Desk {
                     drop(inbox.try_send((message, receipt)));
                 }
             }
+            Notice::Cordoned(cordoned) => self.standing.cordon(cordoned),
             Notice::Draining => self.standing.advance(Stage::Leaving),
             Notice::Disconnect => {
                 self.inbox = None;
@@ -140,25 +166,31 @@ impl Drop for Desk {
 }
 
 impl Counter {
-    /// Gives what is there to those who wait, and takes as many connections as there are
-    /// waiters left.
+    /// A counter, and where those who accept find their connections.
+    pub(crate) fn new(wishes: Arc<Wishes>) -> (Self, Queue<Connection>) {
+        let (queue, connections) = Queue::new();
+        (Self { wishes, queue: Some(queue), coming: 0 }, connections)
+    }
+
+    /// Takes as many connections as are wished for.
     fn serve(&mut self, now: Instant, host: &mut WorkerHost, listener: ListenerId) {
-        self.waiters.retain(|waiter| !waiter.is_closed());
-        while let Some(connection) = self.spare.pop_front() {
-            let Some(waiter) = self.waiters.pop_front() else {
-                self.spare.push_front(connection);
-                break;
-            };
-            if let Err(refused) = waiter.try_send(connection) {
-                self.spare.push_front(refused.into_inner());
-            }
+        self.coming += host.serve(now, listener, &self.wishes);
+        self.end_if_over(host, listener);
+    }
+
+    /// Lays a connection where whoever accepts finds it.
+    fn pass(&mut self, connection: Connection) {
+        self.coming -= 1;
+        if let Some(queue) = &self.queue {
+            // If the listener is dropped just now, the connection is, too, and goes back.
+            drop(queue.try_send(connection));
         }
-        while self.coming < self.waiters.len() && host.take(now, listener) {
-            self.coming += 1;
-        }
+    }
+
+    fn end_if_over(&mut self, host: &WorkerHost, listener: ListenerId) {
         if self.coming == 0 && !host.shares(listener) {
-            // Nothing will come any more, which they learn by this.
-            self.waiters.clear();
+            // Nothing will come any more, which those who wait learn by this.
+            self.queue = None;
         }
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use cluster_sys::{
-    Config, ConfigError, InForce, PrimaryHost, Schedule, Settings, UnknownSchedule,
-    schedule_from_environment,
+    Config, ConfigError, InForce, PrimaryHost, Refused, Schedule, Settings, UnknownSchedule,
+    default_budget, random_seed, schedule_from_environment,
 };
 
 use crate::cluster::Cluster;
@@ -24,6 +24,9 @@ pub struct Builder {
     kill_after: Option<Duration>,
     window: usize,
     waiting: usize,
+    budget: usize,
+    slow_start: Duration,
+    refused: Refused,
 }
 
 impl Builder {
@@ -36,12 +39,15 @@ impl Builder {
             kill_after: None,
             window: config.window(),
             waiting: config.waiting(),
+            budget: default_budget(),
+            slow_start: config.slow_start(),
+            refused: config.refused(),
         }
     }
 
     /// Who gets the next connection. Without this, the environment says
-    /// (`CLUSTER_SCHED_POLICY` or, as in Node, `NODE_CLUSTER_SCHED_POLICY`: `rr` or `none`), or
-    /// it is [`Schedule::RoundRobin`]. (Node: `cluster.schedulingPolicy`.)
+    /// (`CLUSTER_SCHED_POLICY` or, as in Node, `NODE_CLUSTER_SCHED_POLICY`: `rr`, `none` or
+    /// another of the names that [`Schedule`] is parsed from), or it is [`Schedule::RoundRobin`]. (Node: `cluster.schedulingPolicy`.)
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = Some(schedule);
         self
@@ -76,6 +82,27 @@ impl Builder {
         self
     }
 
+    /// How many descriptors of connections the primary holds, waiting and on their way to workers
+    /// together; at least 1. Without this, it is a quarter of what `RLIMIT_NOFILE` allows the
+    /// process to have open, and at most 1,024. Further ones wait in the kernel.
+    pub fn budget(mut self, connections: usize) -> Self {
+        self.budget = connections;
+        self
+    }
+
+    /// How long a worker that begins to listen gets less than its share of connections, growing
+    /// with time, so that it can warm up. Without this, it gets its share at once.
+    pub fn slow_start(mut self, time: Duration) -> Self {
+        self.slow_start = time;
+        self
+    }
+
+    /// What becomes of a connection that all workers have refused. Without this, it is closed.
+    pub fn refused(mut self, refused: Refused) -> Self {
+        self.refused = refused;
+        self
+    }
+
     /// Starts the cluster, which has no workers yet.
     ///
     /// # Errors
@@ -86,7 +113,11 @@ impl Builder {
             Some(schedule) => schedule,
             None => schedule_from_environment()?.unwrap_or_default(),
         };
-        let config = Config::new(schedule, self.waiting, self.window)?;
+        let config = Config::new(schedule, self.waiting, self.window)?
+            .with_budget(self.budget)?
+            .with_slow_start(self.slow_start)
+            .with_refused(self.refused)
+            .with_seed(random_seed());
         let host = PrimaryHost::new(config, self.settings)?;
         let (orders, room) = driver::start_primary(host)?;
         Ok(Cluster::new(orders, room, self.kill_after))

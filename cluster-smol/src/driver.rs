@@ -1,9 +1,9 @@
 //! The drivers: each awaits, on behalf of a host, whatever comes first of an order of the
 //! application, readiness, and a deadline.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
-use std::iter::once;
+use std::iter::{from_fn, once};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,9 +44,14 @@ async fn drive_primary(mut host: PrimaryHost, mut sources: Sources<Order>, room:
         publish(&mut host, &mut board, &room);
         match sources.first(host.poll_timeout()).await {
             First::Order(order) => {
-                for order in once(order).chain(sources.orders.rest().take(ORDERS_PER_TURN)) {
+                let more = sources.orders.rest().take(ORDERS_PER_TURN);
+                let mut batch = once(order).chain(more).peekable();
+                while let Some(order) = batch.next() {
                     match order {
-                        Order::Host(command) => host.handle_command(Instant::now(), command),
+                        Order::Host(command) => {
+                            let more = from_fn(|| Order::next_command(&mut batch));
+                            host.handle_commands(Instant::now(), once(command).chain(more));
+                        }
                         Order::Subscribe(subscriber) => {
                             publish(&mut host, &mut board, &room);
                             board.subscribe(subscriber);
@@ -79,13 +84,19 @@ async fn drive_worker(mut host: WorkerHost, mut sources: Sources<WorkerOrder>, m
         }
         match sources.first(host.poll_timeout()).await {
             First::Order(order) => {
-                for order in once(order).chain(sources.orders.rest().take(ORDERS_PER_TURN)) {
+                let more = sources.orders.rest().take(ORDERS_PER_TURN);
+                let mut batch = once(order).chain(more).peekable();
+                while let Some(order) = batch.next() {
                     let now = Instant::now();
                     match order {
-                        WorkerOrder::Host(command) => host.handle_command(now, command),
-                        WorkerOrder::Accept(listener, waiter) => {
-                            desk.wait(now, &mut host, listener, waiter);
+                        WorkerOrder::Host(command) => {
+                            let more = from_fn(|| WorkerOrder::next_command(&mut batch));
+                            host.handle_commands(now, once(command).chain(more));
                         }
+                        WorkerOrder::Open(listener, counter) => {
+                            desk.open(now, &mut host, listener, counter);
+                        }
+                        WorkerOrder::Accept(listener) => desk.serve(now, &mut host, listener),
                         WorkerOrder::Close(listener) => desk.close(now, &mut host, listener),
                     }
                 }
@@ -143,7 +154,9 @@ impl<O> Sources<O> {
             match progress {
                 Progress::More => yield_now().await,
                 // A descriptor that cannot be waited for for once does not hold up the others.
-                Progress::Drained if ready.readable().await.is_err() => pending().await,
+                Progress::Drained if poll_fn(|it| ready.poll_readable(it)).await.is_err() => {
+                    pending().await
+                }
                 Progress::Drained => {}
             }
             First::Ready

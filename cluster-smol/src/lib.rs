@@ -105,9 +105,10 @@ mod worker;
 
 pub use cluster_sys::spawn::{Program, SpawnError, SpawnStage, Stdio};
 pub use cluster_sys::{
-    Address, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus, ForkError, InForce,
-    LinkError, ListenOptions, Message, Payload, PayloadError, Pid, Schedule, SendError, Settings,
-    Signal, TrySendError, UnixName, UnknownSchedule, UnknownSignal, WorkerId, WorkerState,
+    Address, Candidate, Choice, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus,
+    ForkError, InForce, Key, LinkError, ListenOptions, Message, Payload, PayloadError, Pid,
+    Refused, Rule, Schedule, SendError, Settings, Signal, TrySendError, UnixName, UnknownSchedule,
+    UnknownSignal, View, WorkerId, WorkerState,
 };
 
 pub use builder::{Builder, StartError};

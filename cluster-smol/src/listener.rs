@@ -11,7 +11,7 @@ use smol::net::unix::{self, UnixStream};
 use smol::net::{self, AsyncToSocketAddrs, TcpStream};
 
 use crate::role::this_worker;
-use crate::shared::Shared;
+use crate::shared::{Arrival, HandedOver, Shared};
 use crate::tracked::Tracked;
 
 /// A TCP listener: in a worker, one that the workers of its cluster share; elsewhere, this
@@ -131,17 +131,22 @@ impl TcpListener {
                 let (stream, peer) = listener.accept().await?;
                 Ok((stream, peer, None))
             }
-            Source::Kernel(listener, shared) => {
-                let (stream, peer) = shared.while_here(listener.accept()).await?;
-                Ok((stream, peer, Some(shared.claim())))
-            }
-            Source::HandedOver(shared) => {
-                let (socket, peer, claim) = shared.next().await?;
-                let stream = TcpStream::try_from(socket)?;
-                let peer = peer.map_or_else(|| stream.peer_addr(), Ok)?;
-                Ok((stream, peer, Some(claim)))
-            }
+            Source::Kernel(listener, shared) => match shared.next_or(listener.accept()).await? {
+                Arrival::Accepted((stream, peer)) => {
+                    Ok((stream, peer, Some(shared.claim(Some(peer)))))
+                }
+                Arrival::HandedOver(connection) => Self::handed_over(connection),
+            },
+            Source::HandedOver(shared) => Self::handed_over(shared.next().await?),
         }
+    }
+
+    fn handed_over(
+        (socket, peer, claim): HandedOver,
+    ) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
+        let stream = TcpStream::try_from(socket)?;
+        let peer = peer.map_or_else(|| stream.peer_addr(), Ok)?;
+        Ok((stream, peer, Some(claim)))
     }
 }
 
@@ -249,15 +254,16 @@ impl UnixListener {
     async fn next(&self) -> io::Result<(UnixStream, Option<Claim>)> {
         match &self.source {
             Source::Own(listener) => Ok((listener.accept().await?.0, None)),
-            Source::Kernel(listener, shared) => {
-                let (stream, _) = shared.while_here(listener.accept()).await?;
-                Ok((stream, Some(shared.claim())))
-            }
-            Source::HandedOver(shared) => {
-                let (socket, _, claim) = shared.next().await?;
-                Ok((UnixStream::try_from(socket)?, Some(claim)))
-            }
+            Source::Kernel(listener, shared) => match shared.next_or(listener.accept()).await? {
+                Arrival::Accepted((stream, _)) => Ok((stream, Some(shared.claim(None)))),
+                Arrival::HandedOver(connection) => Self::handed_over(connection),
+            },
+            Source::HandedOver(shared) => Self::handed_over(shared.next().await?),
         }
+    }
+
+    fn handed_over((socket, _, claim): HandedOver) -> io::Result<(UnixStream, Option<Claim>)> {
+        Ok((UnixStream::try_from(socket)?, Some(claim)))
     }
 }
 
@@ -266,7 +272,7 @@ impl UnixListener {
 pub(crate) enum Source<L> {
     /// A socket of this process's own.
     Own(L),
-    /// A socket that all workers have.
+    /// A socket that this worker accepts from itself; some connections come from the primary.
     Kernel(L, Shared),
     /// The primary.
     HandedOver(Shared),

@@ -1,4 +1,4 @@
-//! Queues without a limit, each with one reader.
+//! Queues without a limit, each with one reader (which may be asked by several at once).
 
 use std::iter;
 
@@ -17,12 +17,12 @@ impl<T> Queue<T> {
 
     /// The next one; `None` when nobody can send any more. Dropped while it waits, it has taken
     /// none.
-    pub(crate) async fn next(&mut self) -> Option<T> {
+    pub(crate) async fn next(&self) -> Option<T> {
         self.0.recv().await.ok()
     }
 
     /// Those that are there now.
-    pub(crate) fn rest(&mut self) -> impl Iterator<Item = T> {
+    pub(crate) fn rest(&self) -> impl Iterator<Item = T> {
         iter::from_fn(|| self.0.try_recv().ok())
     }
 }

@@ -4,15 +4,17 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 
 use cluster_sys::worker::Share;
-use cluster_sys::{Activity, Address, Claim, Connection, ListenerId};
-use smol::channel::{Sender, bounded};
+use cluster_sys::{Address, Claim, Claims, Connection, ListenerId, Wishes};
+use smol::channel::Sender;
 use smol::future::or;
 
-use crate::accept::{Stage, Standing};
+use crate::accept::{Counter, Standing};
 use crate::order::WorkerOrder;
+use crate::queue::Queue;
 
 /// A share in a listener. Dropped, it is given up.
 #[derive(Debug)]
@@ -20,8 +22,11 @@ pub(crate) struct Shared {
     listener: ListenerId,
     address: Address,
     data: Vec<u8>,
+    wishes: Arc<Wishes>,
+    /// The connections that were wished for.
+    connections: Queue<Connection>,
     orders: Sender<WorkerOrder>,
-    activity: Activity,
+    claims: Claims,
     standing: Arc<Standing>,
 }
 
@@ -30,11 +35,17 @@ impl Shared {
     pub(crate) fn new(
         share: Share,
         orders: Sender<WorkerOrder>,
-        activity: Activity,
         standing: Arc<Standing>,
     ) -> (Self, Option<OwnedFd>) {
-        let Share { listener, address, socket, data } = share;
-        (Self { listener, address, data, orders, activity, standing }, socket)
+        let Share { listener, address, socket, data, claims } = share;
+        let wishes = Arc::<Wishes>::default();
+        let (counter, connections) = Counter::new(wishes.clone());
+        // Also where this process accepts for itself: some connections may be handed over. A driver
+        // that is gone closes the counter.
+        drop(orders.try_send(WorkerOrder::Open(listener, counter)));
+        let shared =
+            Self { listener, address, data, wishes, connections, orders, claims, standing };
+        (shared, socket)
     }
 
     pub(crate) const fn address(&self) -> &Address {
@@ -46,29 +57,47 @@ impl Shared {
     }
 
     /// The next connection that the primary hands over.
-    pub(crate) async fn next(&self) -> io::Result<(OwnedFd, Option<SocketAddr>, Claim)> {
-        let (waiter, connection) = bounded(1);
-        let order = WorkerOrder::Accept(self.listener, waiter);
-        self.orders.try_send(order).map_err(|_| closed())?;
-        let connection: Connection = connection.recv().await.map_err(|_| closed())?;
+    pub(crate) async fn next(&self) -> io::Result<HandedOver> {
+        let wish = self.wishes.wish();
+        if self.wishes.is_timely() {
+            // A driver that is gone has closed the queue.
+            drop(self.orders.try_send(WorkerOrder::Accept(self.listener)));
+        }
+        let connection = self.connections.next().await.ok_or_else(closed)?;
+        wish.fulfilled();
         Ok(connection.accept())
     }
 
-    /// Something that this process accepts itself, unless it is leaving.
-    pub(crate) async fn while_here<T>(
+    /// The next connection where this process has the socket: one that it accepts itself, or one
+    /// that the primary hands over.
+    pub(crate) async fn next_or<T>(
         &self,
         accept: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<T> {
-        let leaving = async {
-            self.standing.reached(Stage::Leaving).await;
-            Err(closed())
-        };
-        or(leaving, accept).await
+    ) -> io::Result<Arrival<T>> {
+        let handed_over = async { self.next().await.map(Arrival::HandedOver) };
+        let accepted = async { self.unless_cordoned(accept).await.map(Arrival::Accepted) };
+        or(handed_over, accepted).await
+    }
+
+    /// Waits for something, and does not while the worker is cordoned off.
+    async fn unless_cordoned<T>(&self, something: impl Future<Output = T>) -> T {
+        let mut something = pin!(something);
+        loop {
+            self.standing.cordoned(false).await;
+            let stop = async {
+                self.standing.cordoned(true).await;
+                None
+            };
+            let go_on = async { Some(something.as_mut().await) };
+            if let Some(it) = or(stop, go_on).await {
+                return it;
+            }
+        }
     }
 
     /// The claim to a connection that this process has accepted itself.
-    pub(crate) fn claim(&self) -> Claim {
-        Claim::own(self.activity.begin())
+    pub(crate) fn claim(&self, peer: Option<SocketAddr>) -> Claim {
+        self.claims.claim(peer)
     }
 }
 
@@ -77,6 +106,18 @@ impl Drop for Shared {
         // A driver that is gone has closed everything.
         drop(self.orders.try_send(WorkerOrder::Close(self.listener)));
     }
+}
+
+/// A connection's socket, the other end's address where it has one, and the claim to it.
+pub(crate) type HandedOver = (OwnedFd, Option<SocketAddr>, Claim);
+
+/// A connection, in one of two ways.
+#[derive(Debug)]
+pub(crate) enum Arrival<T> {
+    /// This process has accepted it.
+    Accepted(T),
+    /// It comes from the primary.
+    HandedOver(HandedOver),
 }
 
 /// The listener takes no more connections: this worker is leaving, or has left.

@@ -160,8 +160,11 @@ impl ThisWorker {
     ///
     /// Dropped, the share is given up again.
     pub async fn listen_inherited(&self, number: u32) -> io::Result<TcpListener> {
-        let spec = ListenOptions::new().spec(Address::Inherited(number));
-        TcpListener::shared(self.share(spec).await?)
+        let (shared, socket) = self.inherit(number).await?;
+        match shared.address() {
+            Address::Tcp(_) => TcpListener::shared((shared, socket)),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// Binds a UDP address that the workers of this cluster share. (Node: `socket.bind`.)
@@ -211,8 +214,11 @@ impl ThisWorker {
     ///
     /// Dropped, the share is given up again.
     pub async fn bind_udp_inherited(&self, number: u32) -> io::Result<UdpSocket> {
-        let spec = ListenOptions::new().spec(Address::Inherited(number));
-        UdpSocket::shared(self.share(spec).await?)
+        let (shared, socket) = self.inherit(number).await?;
+        match shared.address() {
+            Address::Udp(_) => UdpSocket::shared((shared, socket)),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// Sends the primary a message, and waits until it is written to the channel. (Node:
@@ -339,13 +345,18 @@ impl ThisWorker {
         self.command(Command::CloseChannel);
     }
 
+    /// Asks for a socket that the primary has, of whatever kind it is.
+    async fn inherit(&self, number: u32) -> io::Result<(Shared, Option<OwnedFd>)> {
+        self.share(ListenOptions::new().spec(Address::Inherited(number))).await
+    }
+
     async fn share(&self, spec: ListenSpec) -> io::Result<(Shared, Option<OwnedFd>)> {
         let (answer, answered) = bounded(1);
         let inner = self.inner.clone();
         let reply = Reply::new(move |result: Result<Share, ListenError>| {
             let shared = result.map(|share| {
-                let Inner { orders, activity, standing, .. } = &*inner;
-                Shared::new(share, orders.clone(), activity.clone(), standing.clone())
+                let Inner { orders, standing, .. } = &*inner;
+                Shared::new(share, orders.clone(), standing.clone())
             });
             // If nobody waits for it any more, it is dropped here, and so given up.
             drop(answer.try_send(shared));

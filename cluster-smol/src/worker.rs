@@ -206,10 +206,42 @@ impl Worker {
         self.command(Command::Kill { worker: self.id(), signal });
     }
 
+    /// Lets it have no new connections, and go on with those it has; it keeps its listeners. A
+    /// connection that it was handed and has not accepted it still may accept. Again, it changes
+    /// nothing. (Node has no such thing.)
+    pub fn cordon(&self) {
+        self.command(Command::Cordon { worker: self.id(), cordoned: true });
+    }
+
+    /// Lets it have new connections again, after [`cordon`](Self::cordon).
+    pub fn uncordon(&self) {
+        self.command(Command::Cordon { worker: self.id(), cordoned: false });
+    }
+
+    /// Whether it is cordoned off, as far as the cluster has got.
+    pub fn is_cordoned(&self) -> bool {
+        self.parts.facts.is_cordoned()
+    }
+
     /// Closes the channel without asking it to leave: it takes this for an accident and exits
     /// at once with status 0. (Node: `worker.process.disconnect()`.)
     pub fn close_channel(&self) {
         self.command(Command::CloseChannel { worker: self.id() });
+    }
+
+    /// Waits until its application listens for the first time; not at all if it does already.
+    ///
+    /// # Errors
+    ///
+    /// If it leaves or ends before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn listening(&self) -> Result<(), Closed> {
+        let (reply, answer) = answer();
+        self.command(Command::AwaitListening { worker: self.id(), reply });
+        answer.recv().await.map_err(|_| Closed)
     }
 
     /// Waits until its process has ended.

@@ -1,14 +1,15 @@
 //! What a worker's application has under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use mio::Waker;
 
 /// Counts what must end before a worker that leaves gracefully may close its channel.
 ///
-/// Counting costs one atomic operation; only the last end, and only while the worker leaves,
-/// wakes the host.
+/// Counting costs one atomic operation. Only the last end, and only while the worker leaves,
+/// wakes the host, and where the primary wants to know how many connections have ended, the
+/// first end since it was told.
 #[derive(Clone, Debug)]
 pub struct Activity {
     inner: Arc<Inner>,
@@ -18,18 +19,46 @@ pub struct Activity {
 #[derive(Debug)]
 pub struct Guard {
     inner: Arc<Inner>,
+    /// The primary counts it, too.
+    handed: bool,
 }
 
 impl Activity {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        let inner = Inner { count: AtomicUsize::new(0), watched: AtomicBool::new(false), waker };
+        let inner = Inner {
+            count: AtomicUsize::new(0),
+            watched: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
+            ended: AtomicU32::new(0),
+            waker,
+        };
         Self { inner: Arc::new(inner) }
     }
 
     /// Something begins.
     pub fn begin(&self) -> Guard {
         self.inner.count.fetch_add(1, Ordering::SeqCst);
-        Guard { inner: self.inner.clone() }
+        Guard { inner: self.inner.clone(), handed: false }
+    }
+
+    /// A connection that the primary handed over begins.
+    pub(crate) fn begin_handed(&self) -> Guard {
+        let mut guard = self.begin();
+        guard.handed = true;
+        guard
+    }
+
+    /// From now on, ends of connections that the primary handed over are counted.
+    pub(crate) fn report(&self) {
+        self.inner.reported.store(true, Ordering::SeqCst);
+    }
+
+    /// How many such connections have ended since the last time.
+    pub(crate) fn take_ended(&self) -> u32 {
+        match self.inner.ended.load(Ordering::SeqCst) {
+            0 => 0,
+            _ => self.inner.ended.swap(0, Ordering::SeqCst),
+        }
     }
 
     /// How much is under way.
@@ -52,10 +81,14 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let last = self.inner.count.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && self.inner.watched.load(Ordering::SeqCst) {
+        let inner = &self.inner;
+        let news = self.handed
+            && inner.reported.load(Ordering::SeqCst)
+            && inner.ended.fetch_add(1, Ordering::SeqCst) == 0;
+        let last = inner.count.fetch_sub(1, Ordering::SeqCst) == 1;
+        if news || (last && inner.watched.load(Ordering::SeqCst)) {
             // A host that cannot be woken is gone.
-            self.inner.waker.wake().unwrap_or_default();
+            inner.waker.wake().unwrap_or_default();
         }
     }
 }
@@ -64,5 +97,7 @@ impl Drop for Guard {
 struct Inner {
     count: AtomicUsize,
     watched: AtomicBool,
+    reported: AtomicBool,
+    ended: AtomicU32,
     waker: Arc<Waker>,
 }

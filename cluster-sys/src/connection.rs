@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use cluster_core::ListenerId;
 use mio::Waker;
 
-use crate::activity::Guard;
+use crate::activity::{Activity, Guard};
 
 /// A connection that this worker has taken and that its application has not seen.
 ///
@@ -47,12 +47,13 @@ impl Connection {
 #[derive(Debug)]
 pub struct Claim {
     guard: Guard,
-    /// The way back, for a connection that came from the primary.
+    /// The way back, for a connection that others could have.
     way_back: Option<(ListenerId, Option<SocketAddr>, Returner)>,
 }
 
 impl Claim {
-    /// The claim to a connection that this process accepted itself.
+    /// The claim to a connection that came neither from the primary nor from a socket that it
+    /// lent.
     pub const fn own(guard: Guard) -> Self {
         Self { guard, way_back: None }
     }
@@ -70,6 +71,27 @@ impl Claim {
         if let Some((listener, peer, returns)) = self.way_back {
             returns.give_back(Returned { listener, socket, peer, guard: self.guard });
         }
+    }
+}
+
+/// Makes the claims to connections that this worker accepts itself, from a socket that the
+/// primary lent.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    listener: ListenerId,
+    activity: Activity,
+    returns: Returner,
+}
+
+impl Claims {
+    pub(crate) const fn new(listener: ListenerId, activity: Activity, returns: Returner) -> Self {
+        Self { listener, activity, returns }
+    }
+
+    /// The claim to a connection from `peer` (where it has an address) that was just accepted.
+    pub fn claim(&self, peer: Option<SocketAddr>) -> Claim {
+        let way_back = Some((self.listener, peer, self.returns.clone()));
+        Claim { guard: self.activity.begin(), way_back }
     }
 }
 

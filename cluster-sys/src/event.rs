@@ -136,6 +136,15 @@ pub enum ClusterError {
         /// Why.
         error: OsError,
     },
+    /// The kernel does not spread connections on an address as it should; they are served all
+    /// the same.
+    #[error("cannot spread what comes to {address}: {cause}", cause = std::io::Error::from_raw_os_error(error.0))]
+    Spread {
+        /// The address.
+        address: Address,
+        /// Why.
+        error: OsError,
+    },
     /// Connections on an address are not accepted for now; they wait in the kernel.
     #[error("cannot accept on {address}: {cause}", cause = std::io::Error::from_raw_os_error(error.0))]
     Accept {

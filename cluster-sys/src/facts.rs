@@ -15,6 +15,7 @@ pub struct WorkerFacts {
     pid: AtomicU32,
     state: AtomicU8,
     connected: AtomicBool,
+    cordoned: AtomicBool,
     exited_after_disconnect: OnceLock<bool>,
     exit_status: OnceLock<ExitStatus>,
 }
@@ -26,6 +27,7 @@ impl WorkerFacts {
             pid: AtomicU32::new(0),
             state: AtomicU8::new(0),
             connected: AtomicBool::new(true),
+            cordoned: AtomicBool::new(false),
             exited_after_disconnect: OnceLock::new(),
             exit_status: OnceLock::new(),
         }
@@ -52,6 +54,11 @@ impl WorkerFacts {
     /// Whether its channel is open.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Acquire)
+    }
+
+    /// Whether it is to get no new connections.
+    pub fn is_cordoned(&self) -> bool {
+        self.cordoned.load(Ordering::Acquire)
     }
 
     /// Whether its process has ended.
@@ -84,6 +91,10 @@ impl WorkerFacts {
 
     pub(crate) fn disconnected(&self) {
         self.connected.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn cordoned(&self, cordoned: bool) {
+        self.cordoned.store(cordoned, Ordering::Release);
     }
 
     pub(crate) fn exited(&self, status: ExitStatus) {

@@ -94,15 +94,17 @@ mod policy;
 mod reply;
 mod settings;
 mod unix_name;
+mod wishes;
 
 pub use cluster_core::{
-    Address, Config, ConfigError, ExitStatus, Grant, ListenError, ListenSpec, ListenerId, OsError,
-    Pid, Schedule, Signal, UnixName, UnknownSchedule, UnknownSignal, WorkerId, WorkerState,
+    Address, Candidate, Choice, Config, ConfigError, ExitStatus, Grant, Key, ListenError,
+    ListenSpec, ListenerId, OsError, Pid, Refused, Rule, Schedule, Signal, UnixName,
+    UnknownSchedule, UnknownSignal, View, WorkerId, WorkerState,
 };
 pub use cluster_ipc::{EncodeError, Encoding, Payload, PayloadError};
 
 pub use activity::{Activity, Guard};
-pub use connection::{Claim, Connection};
+pub use connection::{Claim, Claims, Connection};
 pub use error::{Closed, ForkError, SendError, TrySendError, listen_error};
 pub use event::{ClusterError, Event};
 pub use facts::WorkerFacts;
@@ -115,7 +117,8 @@ pub use listen_options::ListenOptions;
 pub use message::{Message, Outgoing, Receipt};
 pub use outbox::{NoRoom, Outbox, Permit};
 pub use pipes::Pipes;
-pub use policy::schedule_from_environment;
+pub use policy::{default_budget, random_seed, schedule_from_environment};
 pub use reply::Reply;
 pub use settings::{InForce, Settings};
 pub use unix_name::{unix_address, unix_socket_addr};
+pub use wishes::{Wish, Wishes};

@@ -56,8 +56,7 @@ pub(crate) enum Flushed {
 /// How far a read came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// There may be more: even a read that stops short may have the end behind it, and an end
-    /// that came together with bytes shows as no edge of its own.
+    /// There may be more.
     More,
     /// There is no more for now.
     Drained,
@@ -166,14 +165,19 @@ impl<In: ControlMessage> Link<In> {
         flushed
     }
 
-    /// Reads once.
-    pub(crate) fn receive(&mut self) -> Result<Reading, ReceiveError> {
-        match self.channel.receive(self.decoder.spare(), &mut self.received) {
+    /// Reads once. A read that stops short has taken all there was, with two exceptions: it stops
+    /// behind descriptors, whatever follows; and an end that came together with bytes shows as no
+    /// readiness of its own. So whoever knows that there is an `end` goes on until it is read.
+    pub(crate) fn receive(&mut self, end: bool) -> Result<Reading, ReceiveError> {
+        let spare = self.decoder.spare();
+        let room = spare.len();
+        match self.channel.receive(spare, &mut self.received) {
             Ok(0) => Ok(Reading::End),
             Ok(bytes) => {
+                let drained = bytes < room && self.received.is_empty() && !end;
                 self.read += bytes as u64;
                 self.decoder.filled(bytes, self.received.drain(..));
-                Ok(Reading::More)
+                Ok(if drained { Reading::Drained } else { Reading::More })
             }
             Err(ReceiveError::WouldBlock) => Ok(Reading::Drained),
             Err(error) => Err(error),

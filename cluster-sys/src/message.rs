@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cluster_ipc::limits::{
@@ -79,45 +78,38 @@ impl Outgoing {
 /// much again. A message with several readers has one receipt.
 #[derive(Debug)]
 pub struct Receipt {
-    taken: Sender<Charge>,
     meter: Arc<Meter>,
     charge: Option<Charge>,
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        let Some(charge) = self.charge.take() else { return };
-        let bytes = charge.bytes();
-        // A host that does not receive this is gone, and its channel with it.
-        self.taken.send(charge).unwrap_or_default();
-        self.meter.taken(bytes);
+        if let Some(charge) = self.charge.take() {
+            self.meter.taken(charge);
+        }
     }
 }
 
 /// What the application has taken of one channel's messages and the decoder does not know yet.
 #[derive(Debug)]
 pub(crate) struct Consumption {
-    taken: Receiver<Charge>,
-    giver: Sender<Charge>,
     meter: Arc<Meter>,
 }
 
 impl Consumption {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        let (giver, taken) = channel();
         let meter = Meter {
             waker,
-            unreported: AtomicU32::new(0),
+            unreported: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             partial: AtomicBool::new(false),
         };
-        Self { taken, giver, meter: Arc::new(meter) }
+        Self { meter: Arc::new(meter) }
     }
 
     pub(crate) fn receipt(&self, charge: Charge) -> Receipt {
         self.meter.waiting.fetch_add(1, Ordering::SeqCst);
-        let (taken, meter) = (self.giver.clone(), Arc::clone(&self.meter));
-        Receipt { taken, meter, charge: Some(charge) }
+        Receipt { meter: Arc::clone(&self.meter), charge: Some(charge) }
     }
 
     /// Says whether a message is half received; to be followed by [`take`](Self::take).
@@ -127,12 +119,12 @@ impl Consumption {
 
     /// What was taken since the last call, if anything.
     pub(crate) fn take(&self) -> Option<Charge> {
-        let mut sum = self.taken.try_recv().ok()?;
-        self.meter.unreported.store(0, Ordering::SeqCst);
-        while let Ok(charge) = self.taken.try_recv() {
-            sum += charge;
+        let unreported = &self.meter.unreported;
+        // Mostly there is nothing, which is found out without writing.
+        if unreported.load(Ordering::SeqCst) == 0 {
+            return None;
         }
-        Some(sum)
+        Some(Charge::from_number(unreported.swap(0, Ordering::SeqCst)))
     }
 }
 
@@ -140,8 +132,9 @@ impl Consumption {
 #[derive(Debug)]
 struct Meter {
     waker: Arc<Waker>,
-    /// Bytes of credit taken since the host looked.
-    unreported: AtomicU32,
+    /// What was taken since the host looked: the sum of [`Charge::into_number`], which is never
+    /// more than the window.
+    unreported: AtomicU64,
     /// Messages delivered and not taken.
     waiting: AtomicU32,
     /// The other side is in the middle of a message: it may need what the last message before
@@ -150,11 +143,14 @@ struct Meter {
 }
 
 impl Meter {
-    fn taken(&self, bytes: u32) {
-        let unreported = self.unreported.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
+    fn taken(&self, charge: Charge) {
+        let bytes = charge.bytes();
+        let before = self.unreported.fetch_add(charge.into_number(), Ordering::SeqCst);
+        let before = Charge::from_number(before).bytes();
         let last = self.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
-        if unreported >= WAKE_THRESHOLD || (last && self.partial.load(Ordering::SeqCst)) {
-            self.unreported.store(0, Ordering::SeqCst);
+        // Once is enough: the host looks at all that was taken by then.
+        let enough = before < WAKE_THRESHOLD && before + bytes >= WAKE_THRESHOLD;
+        if enough || (last && self.partial.load(Ordering::SeqCst)) {
             // A host that cannot be woken is gone.
             self.waker.wake().unwrap_or_default();
         }

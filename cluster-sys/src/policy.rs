@@ -1,11 +1,15 @@
-//! The schedule that the environment asks for.
+//! What the environment and the system say about a cluster's configuration.
 
+use std::collections::hash_map::RandomState;
 use std::env;
+use std::hash::BuildHasher;
 
+use cluster_core::limits::BUDGET_DEFAULT;
 use cluster_core::{Schedule, UnknownSchedule};
+use nix::sys::resource::{Resource, getrlimit};
 
 /// The schedule that `CLUSTER_SCHED_POLICY` names or, without it, `NODE_CLUSTER_SCHED_POLICY`
-/// (as in Node): `rr` or `none`.
+/// (as in Node): `rr`, `none` or another name of a schedule.
 ///
 /// # Errors
 ///
@@ -13,6 +17,19 @@ use cluster_core::{Schedule, UnknownSchedule};
 pub fn schedule_from_environment() -> Result<Option<Schedule>, UnknownSchedule> {
     let named = VARIABLES.iter().find_map(env::var_os);
     named.map(|name| name.to_string_lossy().parse()).transpose()
+}
+
+/// How many descriptors of connections a primary holds if nothing else is said: a quarter of
+/// what it may have open (getrlimit(2), `RLIMIT_NOFILE`), at most [`BUDGET_DEFAULT`]. As many may
+/// be on their way between processes of a user who is not root (unix(7), `ETOOMANYREFS`).
+pub fn default_budget() -> usize {
+    let open = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    usize::try_from(open / 4).unwrap_or(usize::MAX).clamp(1, BUDGET_DEFAULT)
+}
+
+/// A number that nobody can foretell, for decisions by chance.
+pub fn random_seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
 }
 
 const VARIABLES: [&str; 2] = ["CLUSTER_SCHED_POLICY", "NODE_CLUSTER_SCHED_POLICY"];

@@ -4,14 +4,16 @@
 //! is told to end, by `with_graceful_shutdown(worker.disconnecting())`.
 
 use std::future::pending;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::net::{self, TcpStream, UnixStream};
+use tokio::time::{Instant, sleep_until};
 
-use crate::listener::{Source, TcpListener, UnixListener};
+use crate::listener::{TcpListener, UnixListener};
 use crate::shared::ListenerClosed;
 use crate::tracked::Tracked;
 
@@ -21,21 +23,9 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let accepted = match &mut self.source {
-                // axum knows how to go on after errors of accept(2).
-                Source::Own(listener) => {
-                    let (stream, peer) = Listener::accept(listener).await;
-                    Ok((Tracked::new(stream, None), peer))
-                }
-                Source::Kernel(listener, shared) => shared
-                    .while_here(async { Ok(Listener::accept(listener).await) })
-                    .await
-                    .map(|(stream, peer)| (Tracked::new(stream, Some(shared.claim())), peer)),
-                Source::HandedOver(_) => self.accept_tracked().await,
-            };
-            match accepted {
+            match self.accept_tracked().await {
                 Ok(accepted) => return accepted,
-                Err(error) => wait_if_closed(error).await,
+                Err(error) => rest_after(error).await,
             }
         }
     }
@@ -51,23 +41,13 @@ impl Listener for UnixListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let accepted = match &mut self.source {
-                Source::Own(listener) => {
-                    let (stream, peer) = Listener::accept(listener).await;
-                    Ok((Tracked::new(stream, None), peer))
-                }
-                Source::Kernel(listener, shared) => shared
-                    .while_here(async { Ok(Listener::accept(listener).await) })
-                    .await
-                    .map(|(stream, peer)| (Tracked::new(stream, Some(shared.claim())), peer)),
-                Source::HandedOver(_) => self.accept_tracked().await.and_then(|stream| {
-                    let peer = stream.peer_addr()?;
-                    Ok((stream, peer))
-                }),
-            };
+            let accepted = self.accept_tracked().await.and_then(|stream| {
+                let peer = stream.peer_addr()?;
+                Ok((stream, peer))
+            });
             match accepted {
                 Ok(accepted) => return accepted,
-                Err(error) => wait_if_closed(error).await,
+                Err(error) => rest_after(error).await,
             }
         }
     }
@@ -87,10 +67,22 @@ impl Connected<IncomingStream<'_, TcpListener>> for PeerAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// After the listener's end no connection comes. After any other error the connection that had
-/// it is gone, and the next may be accepted.
-async fn wait_if_closed(error: io::Error) {
+/// After the listener's end no connection comes. What ails one connection ends with it; anything
+/// else, such as a want of descriptors, is given some time to pass, as axum does.
+async fn rest_after(error: io::Error) {
     if error.get_ref().is_some_and(|source| source.is::<ListenerClosed>()) {
         pending::<()>().await;
     }
+    let of_one = [
+        ErrorKind::ConnectionRefused,
+        ErrorKind::ConnectionAborted,
+        ErrorKind::ConnectionReset,
+        ErrorKind::NotConnected,
+    ];
+    if !of_one.contains(&error.kind()) {
+        sleep_until(Instant::now() + REST).await;
+    }
 }
+
+/// How long nothing is accepted after an error.
+const REST: Duration = Duration::from_secs(1);

@@ -1,8 +1,9 @@
 //! The drivers: each awaits, on behalf of a host, whatever comes first of an order of the
 //! application, readiness, and a deadline.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
+use std::iter::{from_fn, once};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,9 +59,13 @@ async fn drive_primary(
                 if !wanted {
                     host.handle_command(now(), farewell());
                 }
-                for order in batch.drain(..) {
+                let mut batch = batch.drain(..).peekable();
+                while let Some(order) = batch.next() {
                     match order {
-                        Order::Host(command) => host.handle_command(now(), command),
+                        Order::Host(command) => {
+                            let more = from_fn(|| Order::next_command(&mut batch));
+                            host.handle_commands(now(), once(command).chain(more));
+                        }
                         Order::Subscribe(subscriber) => {
                             publish(&mut host, &mut board, &room);
                             board.subscribe(subscriber);
@@ -68,7 +73,7 @@ async fn drive_primary(
                     }
                 }
             }
-            Ok(mut readiness) = ready.readable() => {
+            Ok(mut readiness) = poll_fn(|context| ready.poll_read_ready(context)) => {
                 if host.handle_ready(now()) == Progress::Drained {
                     readiness.clear_ready();
                 }
@@ -104,17 +109,22 @@ async fn drive_worker(
         tokio::select! {
             count = orders.recv_many(&mut batch, ORDERS_PER_TURN), if wanted => {
                 wanted = count > 0;
-                for order in batch.drain(..) {
+                let mut batch = batch.drain(..).peekable();
+                while let Some(order) = batch.next() {
                     match order {
-                        WorkerOrder::Host(command) => host.handle_command(now(), command),
-                        WorkerOrder::Accept(listener, waiter) => {
-                            desk.wait(now(), &mut host, listener, waiter);
+                        WorkerOrder::Host(command) => {
+                            let more = from_fn(|| WorkerOrder::next_command(&mut batch));
+                            host.handle_commands(now(), once(command).chain(more));
                         }
+                        WorkerOrder::Open(listener, counter) => {
+                            desk.open(now(), &mut host, listener, counter);
+                        }
+                        WorkerOrder::Accept(listener) => desk.serve(now(), &mut host, listener),
                         WorkerOrder::Close(listener) => desk.close(now(), &mut host, listener),
                     }
                 }
             }
-            Ok(mut readiness) = ready.readable() => {
+            Ok(mut readiness) = poll_fn(|context| ready.poll_read_ready(context)) => {
                 if host.handle_ready(now()) == Progress::Drained {
                     readiness.clear_ready();
                 }

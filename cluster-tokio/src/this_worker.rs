@@ -37,6 +37,7 @@ impl ThisWorker {
     pub(crate) fn new(host: &WorkerHost, orders: UnboundedSender<WorkerOrder>) -> (Self, Desk) {
         let (sender, inbox) = unbounded_channel();
         let (stage, watched) = watch::channel(Stage::Here);
+        let (cordon, cordoned) = watch::channel(false);
         let room = Arc::new(Notify::new());
         let inner = Inner {
             orders,
@@ -49,8 +50,9 @@ impl ThisWorker {
             activity: host.activity().clone(),
             inbox: Mutex::new(inbox),
             stage: watched,
+            cordoned,
         };
-        (Self { inner: Arc::new(inner) }, Desk::new(sender, stage, room))
+        (Self { inner: Arc::new(inner) }, Desk::new(sender, stage, cordon, room))
     }
 
     /// Its number. (Node: `cluster.worker.id`.)
@@ -160,8 +162,11 @@ impl ThisWorker {
     ///
     /// Dropped, the share is given up again.
     pub async fn listen_inherited(&self, number: u32) -> io::Result<TcpListener> {
-        let spec = ListenOptions::new().spec(Address::Inherited(number));
-        TcpListener::shared(self.share(spec).await?)
+        let (shared, socket) = self.inherit(number).await?;
+        match shared.address() {
+            Address::Tcp(_) => TcpListener::shared((shared, socket)),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// Binds a UDP address that the workers of this cluster share. (Node: `socket.bind`.)
@@ -211,8 +216,11 @@ impl ThisWorker {
     ///
     /// Dropped, the share is given up again.
     pub async fn bind_udp_inherited(&self, number: u32) -> io::Result<UdpSocket> {
-        let spec = ListenOptions::new().spec(Address::Inherited(number));
-        UdpSocket::shared(self.share(spec).await?)
+        let (shared, socket) = self.inherit(number).await?;
+        match shared.address() {
+            Address::Udp(_) => UdpSocket::shared((shared, socket)),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// Sends the primary a message, and waits until it is written to the channel. (Node:
@@ -340,13 +348,18 @@ impl ThisWorker {
         self.command(Command::CloseChannel);
     }
 
+    /// Asks for a socket that the primary has, of whatever kind it is.
+    async fn inherit(&self, number: u32) -> io::Result<(Shared, Option<OwnedFd>)> {
+        self.share(ListenOptions::new().spec(Address::Inherited(number))).await
+    }
+
     async fn share(&self, spec: ListenSpec) -> io::Result<(Shared, Option<OwnedFd>)> {
         let (answer, answered) = oneshot::channel();
         let inner = self.inner.clone();
         let reply = Reply::new(move |result: Result<Share, ListenError>| {
             let shared = result.map(|share| {
-                let Inner { orders, activity, stage, .. } = &*inner;
-                Shared::new(share, orders.clone(), activity.clone(), stage.clone())
+                let Inner { orders, cordoned, .. } = &*inner;
+                Shared::new(share, orders.clone(), cordoned.clone())
             });
             // If nobody waits for it any more, it is dropped here, and so given up.
             drop(answer.send(shared));
@@ -389,4 +402,5 @@ struct Inner {
     activity: Activity,
     inbox: Mutex<UnboundedReceiver<(Message, Receipt)>>,
     stage: watch::Receiver<Stage>,
+    cordoned: watch::Receiver<bool>,
 }

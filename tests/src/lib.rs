@@ -6,10 +6,14 @@
 //! ```text
 //!   tests/tests/tokio_current.rs   one flavour: a provider, and the suite compiled against it
 //!   tests/tests/tokio_multi.rs
+//!   tests/tests/smol.rs
+//!   tests/tests/mio.rs             on tokio, with workers in an event loop of their own
 //!        │ starts, sends steps
 //!        ▼
 //!   src/bin/worker_tokio_current.rs   the same provider, and the fixture compiled against it
 //!   src/bin/worker_tokio_multi.rs
+//!   src/bin/worker_smol.rs
+//!   src/bin/worker_mio.rs             a fixture of its own, on the host itself
 //! ```
 //!
 //! A test is named `schedule::group::scenario`; scenarios that have no listener are under `any`.

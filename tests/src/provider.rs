@@ -5,5 +5,6 @@
 
 mod tokio;
 
+pub mod smol;
 pub mod tokio_current;
 pub mod tokio_multi;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+// The same for all runtimes.
+use cluster_tokio::ListenOptions;
 use serde::{Deserialize, Serialize};
 
 /// The environment variable with a worker's [`Script`], in JSON.
@@ -47,10 +49,19 @@ pub enum Step {
     RoleOfChild,
     /// Answers [`Report::Descriptors`].
     Descriptors,
+    /// Answers [`Report::Text`] with its arguments, a blank between them.
+    Arguments,
+    /// Prints the first text as a line, and the second one as a line of its error output.
+    Print(String, String),
+    /// Answers [`Report::Text`] with all that there is on its standard input, to its end.
+    ReadInput,
 
-    /// Listens on `IP:PORT`, a name or `unix:PATH`, and keeps the listener under this number.
-    /// Answers [`Report::Listening`] or [`Report::Failed`].
+    /// Listens on `IP:PORT`, a name, `unix:PATH`, `fd:NUMBER` (of the primary), `udp:IP:PORT` or
+    /// `udp:fd:NUMBER`, and keeps the listener or UDP socket under this number. Answers
+    /// [`Report::Listening`] or [`Report::Failed`].
     Listen(u8, String),
+    /// Like [`Step::Listen`], with options.
+    ListenWith(u8, String, Options),
     /// Begins to listen and drops the future when it has been polled once.
     ListenAndDrop(String),
     /// Begins to listen and leaves gracefully, usually before there is an answer.
@@ -58,8 +69,21 @@ pub enum Step {
     /// Drops a listener.
     Close(u8),
     /// Accepts for ever, beside the next steps: each connection is told this worker's number, in
-    /// a line, and then gets back what it sends.
+    /// a line, and then gets back what it sends. A UDP socket answers each datagram with this
+    /// worker's number, a blank, and the datagram.
     Serve(u8),
+    /// Waits for one datagram. Answers [`Report::Text`] with it.
+    Receive(u8),
+    /// Sends a datagram.
+    Send(u8, SocketAddr, String),
+    /// Answers [`Report::Text`] with what the first worker that listened there gave for all.
+    Data(u8),
+    /// Accepts one connection, and sends it with [`Report::Text`].
+    Give(u8),
+    /// Takes the handle that comes with this message: a listener or a UDP socket is kept under
+    /// this number, a connection is served as one that was accepted. Answers [`Report::Text`]
+    /// with what it is.
+    Adopt(u8),
     /// Accepts one connection, asks whether its descriptor is non-blocking, and drops it.
     /// Answers [`Report::Text`] with `true` or `false`.
     IsNonblocking(u8),
@@ -89,6 +113,9 @@ pub enum Step {
     Kill(String),
     /// Leaves gracefully, and ends itself by a signal when the channel is closed.
     DisconnectThenKill(String),
+    /// Leaves gracefully, and begins to receive when the channel is closed. Exits with 20 if it
+    /// learns at once that nothing comes, else with 21.
+    DisconnectThenReceive,
     /// Exits at once.
     Exit(i32),
     /// Sends a text and exits with 0 as soon as it is written.
@@ -97,6 +124,37 @@ pub enum Step {
     Panic,
     /// Answers, and keeps its thread busy for ever.
     BusyLoop,
+}
+
+/// How to listen: the options of the crate's own `ListenOptions`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are named as their originals")]
+pub struct Options {
+    pub backlog: Option<u32>,
+    pub ipv6_only: bool,
+    pub reuse_address: bool,
+    pub reuse_port: bool,
+    pub exclusive: bool,
+    pub readable_all: bool,
+    pub writable_all: bool,
+    pub data: String,
+}
+
+impl From<Options> for ListenOptions {
+    fn from(options: Options) -> Self {
+        let with = Self::new()
+            .ipv6_only(options.ipv6_only)
+            .reuse_address(options.reuse_address)
+            .reuse_port(options.reuse_port)
+            .exclusive(options.exclusive)
+            .readable_all(options.readable_all)
+            .writable_all(options.writable_all)
+            .data(options.data);
+        match options.backlog {
+            Some(connections) => with.backlog(connections),
+            None => with,
+        }
+    }
 }
 
 /// What a worker that is leaving does when its channel is closed, before it exits.

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use cluster_tests::script::{AtEnd, Script, Step};
 
-use super::support::{Client, Gate, Scene, at_once, text};
+use super::support::{Client, Correspondent, Gate, Scene, at_once, text};
 use crate::provider::cluster::WorkerState;
 
 pub(crate) async fn worker_disconnect(scene: Scene) {
@@ -181,6 +181,19 @@ pub(crate) async fn disconnect_unshared_tcp(scene: Scene) {
     alone.disconnect();
     stage.hears_leave(&alone).await;
     assert_eq!(Client::connect(address).await.served_by().await, 1);
+    stage.disconnect([&sharing]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn disconnect_unshared_udp(scene: Scene) {
+    let mut stage = scene.stage();
+    let sharing = stage.worker().await;
+    let address = stage.listen(&sharing, 0, &format!("udp:{}", scene.anywhere())).await;
+    stage.has(&sharing, Step::Serve(0)).await;
+    let alone = stage.worker().await;
+    alone.disconnect();
+    stage.hears_leave(&alone).await;
+    assert_eq!(Correspondent::new(&scene.anywhere()).answered_by(address).await, 1);
     stage.disconnect([&sharing]).await;
     stage.nothing_else().await;
 }

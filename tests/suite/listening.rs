@@ -1,12 +1,16 @@
 //! Listeners, shared and not.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
-use cluster_tests::script::{Report, Step};
+use cluster_tests::script::{Options, Report, Step};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::support::{Client, Folder, Forking, Scene, failed, text};
-use crate::provider::cluster::{Event, WorkerState};
+use crate::provider::cluster::{Event, Schedule, WorkerState};
 
 pub(crate) async fn net_listen(scene: Scene) {
     let mut stage = scene.stage();
@@ -46,6 +50,81 @@ pub(crate) async fn net_listen_ipv6only_false(scene: Scene) {
         stage.was_served(client.served_by().await, by, &[1, 2]);
     }
     stage.disconnect([&first, &second]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn net_listen_backlog(scene: Scene) {
+    const BACKLOG: u32 = 3;
+
+    let folder = Folder::new();
+    let path = folder.file("socket");
+    let mut stage = scene.stage_of(scene.builder().window(1).waiting(1));
+    let worker = stage.worker().await;
+    let options = Options { backlog: Some(BACKLOG), ..Options::default() };
+    let listen = Step::ListenWith(0, format!("unix:{}", path.display()), options);
+    assert!(matches!(stage.ask(&worker, listen).await, Report::Listening(_)));
+    stage.hears([format!("listening 1 unix:{}", path.display())]).await;
+    // One in the worker, one in the primary, and one more in the kernel than it was told.
+    let beside = if scene.schedule == Schedule::RoundRobin { 2 } else { 0 };
+    let mut clients = Vec::new();
+    while clients.len() < beside + BACKLOG as usize + 1 {
+        match connect_at_once(&path) {
+            Err(Errno::EAGAIN) => stage.nothing_yet().await,
+            connected => clients.push(connected.expect("somebody listens")),
+        }
+    }
+    for _ in 0..10 {
+        stage.nothing_yet().await;
+        assert_eq!(connect_at_once(&path).map(drop), Err(Errno::EAGAIN));
+    }
+    stage.has(&worker, Step::Serve(0)).await;
+    assert_eq!(Client::connect_unix(path).await.served_by().await, 1);
+    drop(clients);
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn listen_fd_cluster(scene: Scene) {
+    let mut stage = scene.stage();
+    let listener = TcpListener::bind(scene.anywhere()).expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let name = format!("fd:{}", listener.as_raw_fd());
+    let (first, here) = stage.server(&name).await;
+    let (second, there) = stage.server(&name).await;
+    assert_eq!((here, there), (address, address));
+    stage.is_served(address, &[1, 2, 1, 2]).await;
+    stage.has(&first, Step::Close(0)).await;
+    assert_eq!(Client::connect(address).await.served_by().await, 2);
+    let other = UdpSocket::bind(scene.anywhere()).expect("there is a free port");
+    // The primary has it, and cannot know what for; but it is of another kind.
+    let wrong = Step::Listen(0, format!("fd:{}", other.as_raw_fd()));
+    assert_eq!(stage.ask(&first, wrong).await, failed("InvalidInput"));
+    stage.hears(["listening 1 udp:B"]).await;
+    let none = Step::Listen(0, format!("fd:{}", i32::MAX));
+    assert!(matches!(stage.ask(&first, none).await, Report::Failed(_)));
+    stage.disconnect([&first, &second]).await;
+    // The primary has its own as before.
+    let client = Client::connect(address).await;
+    drop(listener.accept().expect("it has come"));
+    client.closed().await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn tls_ticket_cluster(scene: Scene) {
+    let mut stage = scene.stage();
+    let workers = stage.workers(3).await;
+    // The first data that there is, though the first worker may have none.
+    for (slot, data, known) in [
+        (0, ["keys", "other keys", ""], ["keys", "keys", "keys"]),
+        (1, ["", "keys", "other keys"], ["", "keys", "keys"]),
+    ] {
+        for (worker, (data, known)) in workers.iter().zip(data.into_iter().zip(known)) {
+            let options = Options { data: data.to_owned(), ..Options::default() };
+            stage.listen_with(worker, slot, &scene.anywhere(), options).await;
+            assert_eq!(stage.ask(worker, Step::Data(slot)).await, text(known));
+        }
+    }
+    stage.disconnect(&workers).await;
     stage.nothing_else().await;
 }
 
@@ -113,7 +192,7 @@ pub(crate) async fn eaccess(scene: Scene) {
     fs::write(&path, "somebody else's").expect("there is room");
     let mut stage = scene.stage();
     let worker = stage.worker().await;
-    let at = |path: &std::path::Path| Step::Listen(0, format!("unix:{}", path.display()));
+    let at = |path: &Path| Step::Listen(0, format!("unix:{}", path.display()));
     assert_eq!(stage.ask(&worker, at(&path)).await, failed("AddrInUse"));
     let nowhere = folder.file("missing").join("socket");
     assert_eq!(stage.ask(&worker, at(&nowhere)).await, failed("NotFound"));
@@ -190,4 +269,12 @@ pub(crate) async fn net_server_close_before_ipc_response(scene: Scene) {
     assert_eq!(stage.listen(&worker, 0, &address.to_string()).await, address);
     stage.disconnect([&worker]).await;
     stage.nothing_else().await;
+}
+
+/// Connects without waiting for room.
+fn connect_at_once(path: &Path) -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }

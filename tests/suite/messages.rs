@@ -158,6 +158,18 @@ pub(crate) async fn child_process_fork_ref(scene: Scene) {
     stage.nothing_else().await;
 }
 
+pub(crate) async fn child_process_fork_ref2(scene: Scene) {
+    let mut stage = scene.stage();
+    let script = Script { early: vec![], steps: vec![Step::DisconnectThenReceive] };
+    let worker = stage.fork_with(&script).await;
+    stage.hears(["fork 1 PID", "online 1", "draining 1"]).await;
+    stage.hears_end(&worker, "code=20 signal=-", true).await;
+    // The same on this side.
+    let mut late = worker.events();
+    assert!(late.next().await.is_none());
+    stage.nothing_else().await;
+}
+
 pub(crate) async fn message_before_subscription(scene: Scene) {
     // To the primary, where nobody has asked for events yet.
     let cluster = scene.builder().start().expect("the settings are good");

@@ -2,12 +2,14 @@
 //! socket that the kernel shares.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::process::CommandExt;
 
-use cluster_tests::script::{End, Step};
+use cluster_tests::script::{End, Options, Step};
 use nix::unistd::geteuid;
 
-use super::support::{Client, Scene, Stage, failed};
+use super::support::{Client, Scene, Stage, Stranger, failed};
 use crate::provider::cluster::{Signal, WorkerState};
 
 pub(crate) async fn server_restart_rr(scene: Scene) {
@@ -16,6 +18,14 @@ pub(crate) async fn server_restart_rr(scene: Scene) {
 
 pub(crate) async fn server_restart_none(scene: Scene) {
     restart(scene.stage(), &scene.anywhere()).await;
+}
+
+pub(crate) async fn net_listen_ipv6only_rr(scene: Scene) {
+    leaves_ipv4_alone(scene).await;
+}
+
+pub(crate) async fn net_listen_ipv6only_none(scene: Scene) {
+    leaves_ipv4_alone(scene).await;
 }
 
 pub(crate) async fn bind_privileged_port(scene: Scene) {
@@ -36,6 +46,34 @@ pub(crate) async fn shared_handle_bind_error(scene: Scene) {
     assert_eq!(worker.state(), WorkerState::Online);
     assert_eq!(stage.ask(&worker, Step::Descriptors).await, before, "it keeps no useless socket");
     stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn shared_leak(scene: Scene) {
+    let mut stage = scene.stage();
+    for connected in [true, false] {
+        let (first, address) = stage.server(&scene.anywhere()).await;
+        let (second, _) = stage.server(&address.to_string()).await;
+        let client = Client::connect(address).await;
+        let by = client.served_by().await;
+        let (busy, idle) =
+            if by == first.id().number() { (first, second) } else { (second, first) };
+        // Whoever has no connection goes at once, and the other one when it has ended.
+        let client = connected.then_some(client);
+        if connected {
+            busy.disconnect();
+            idle.disconnect();
+            let draining = [&busy, &idle].map(|it| format!("draining {}", it.id()));
+            stage.hears(draining).await;
+            stage.hears_end(&idle, "code=0 signal=-", true).await;
+            stage.nothing_yet().await;
+            drop(client);
+            stage.hears_end(&busy, "code=0 signal=-", true).await;
+        } else {
+            stage.disconnect([&busy, &idle]).await;
+        }
+        Client::is_refused(address).await;
+    }
     stage.nothing_else().await;
 }
 
@@ -117,6 +155,39 @@ async fn restart(mut stage: Stage, address: &str) {
         // It has joined the others behind them.
         stage.is_served(address, &[2, 1, 2, 1]).await;
     }
+    stage.disconnect([&first, &second]).await;
+    stage.nothing_else().await;
+}
+
+/// Workers listen for IPv6 only, and somebody else on the same port for IPv4.
+async fn leaves_ipv4_alone(scene: Scene) {
+    if Stranger::try_new("[::1]:0").is_err() {
+        eprintln!("this machine has no IPv6");
+        return;
+    }
+    let mut stage = scene.stage();
+    let first = stage.worker().await;
+    let only = Options { ipv6_only: true, ..Options::default() };
+    let mut tries = 10;
+    let (address, stranger) = loop {
+        let address = stage.listen_with(&first, 0, "[::]:0", only.clone()).await;
+        match Stranger::try_new(&format!("0.0.0.0:{}", address.port())) {
+            Ok(stranger) => break (address, stranger),
+            // Somebody else may have it by chance, though not always.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+        }
+        stage.has(&first, Step::Close(0)).await;
+        tries -= 1;
+        assert!(tries > 0, "no port is left to IPv4");
+    };
+    stage.has(&first, Step::Serve(0)).await;
+    let second = stage.worker().await;
+    assert_eq!(stage.listen_with(&second, 0, &address.to_string(), only).await, address);
+    stage.has(&second, Step::Serve(0)).await;
+    stage.is_served((Ipv6Addr::LOCALHOST, address.port()).into(), &[1, 2, 1, 2]).await;
+    let client = Client::connect((Ipv4Addr::LOCALHOST, address.port()).into()).await;
+    drop(stranger.accept().await);
+    client.closed().await;
     stage.disconnect([&first, &second]).await;
     stage.nothing_else().await;
 }

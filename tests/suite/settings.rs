@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use cluster_tests::script::{Report, Step, Task};
 
 use super::support::{Folder, Outside, Scene, text};
-use crate::provider::cluster::{ClusterError, Event, ForkError, Settings};
+use crate::provider::FIXTURE;
+use crate::provider::cluster::{ClusterError, Event, ForkError, InForce, Settings};
 
 pub(crate) async fn fork_env(scene: Scene) {
     let all = Settings::new().env("CLUSTER_TESTS_A", "all").env("CLUSTER_TESTS_B", "all");
@@ -70,6 +71,50 @@ pub(crate) async fn cwd(scene: Scene) {
         assert_eq!(stage.ask(worker, Step::Directory).await, text(&cwd.to_string_lossy()));
     }
     stage.disconnect([&earlier, &later]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn setup_primary_emit(scene: Scene) {
+    let mut stage = scene.stage();
+    let changes = [
+        Settings::new().args(["first"]),
+        Settings::new().cwd("/"),
+        Settings::new(),
+        Settings::new().args(["second"]),
+    ];
+    let first = stage.cluster.settings().await.expect("the cluster is there");
+    let mut expected = vec![InForce::clone(&first)];
+    for change in changes {
+        expected.push(expected[expected.len() - 1].with(&change));
+        stage.cluster.setup_primary(change).expect("the cluster is there");
+    }
+    for expected in &expected[1..] {
+        let Event::Setup { settings } = stage.next().await else { panic!("no other event") };
+        assert_eq!(*settings, *expected, "as they were then");
+    }
+    stage.nothing_yet().await;
+    // A fork changes nothing.
+    let worker = stage.worker().await;
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn setup_primary_multiple(scene: Scene) {
+    let mut stage = scene.stage();
+    for code in 1..=3 {
+        let exit = Settings::new().exec("/bin/sh").args(["-c", &format!("exit {code}")]);
+        stage.cluster.setup_primary(exit).expect("the cluster is there");
+        stage.hears(["setup /bin/sh"]).await;
+        let worker = stage.fork().await;
+        stage.hears([format!("fork {} PID", worker.id())]).await;
+        stage.hears_end(&worker, &format!("code={code} signal=-"), false).await;
+        let fixture = Settings::new().exec(FIXTURE);
+        stage.cluster.setup_primary(fixture).expect("the cluster is there");
+        stage.hears([format!("setup {FIXTURE}")]).await;
+        let worker = stage.worker().await;
+        worker.disconnect();
+        stage.hears_leave(&worker).await;
+    }
     stage.nothing_else().await;
 }
 

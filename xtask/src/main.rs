@@ -1,8 +1,9 @@
-//! Checks and measures this workspace: the test matrix and tidy.
+//! Checks and measures this workspace: the test matrix, tidy and the bench.
 //!
 //! `cargo xtask test-matrix` runs everything that tests the workspace and prints one table;
-//! `cargo xtask tidy` holds the sources against the laws of the architecture. This program does
-//! not depend on the workspace's own crates: it runs them as programs.
+//! `cargo xtask tidy` holds the sources against the laws of the architecture; `cargo xtask bench`
+//! measures what the examples cost next to bare system calls. This program does not depend on the
+//! workspace's own crates: it runs them as programs.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cargo;
 mod matrix;
 mod tidy;
@@ -40,6 +42,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Measures the examples next to bare system calls, and prints one table.
+    Bench(bench::Options),
+    /// The bare system calls, which the bench starts itself.
+    #[command(hide = true)]
+    BenchRaw(bench::Raw),
     /// Runs everything that tests the workspace and prints one table.
     TestMatrix(matrix::Options),
     /// Checks the laws of the architecture.
@@ -52,6 +59,8 @@ impl Cli {
         let given = self.root.unwrap_or_else(own);
         let root = given.canonicalize().map_err(|e| format!("{}: {e}", given.display()))?;
         match self.task {
+            Task::Bench(options) => Ok(bench::run(&root, &options)?),
+            Task::BenchRaw(raw) => Ok(raw.run().map(|()| ExitCode::SUCCESS)?),
             Task::TestMatrix(options) => matrix::run(&root, &options),
             Task::Tidy => tidy::run(&root),
         }

@@ -105,6 +105,11 @@ pub enum Event {
         /// The listener.
         listener: ListenerId,
     },
+    /// The worker is to accept no connections from sockets that it has itself, or may again.
+    Cordoned {
+        /// Whether it is not to.
+        cordoned: bool,
+    },
     /// The worker begins to leave gracefully.
     Draining,
     /// The channel has ended. Once.

@@ -1,17 +1,14 @@
 //! Connections on their way to workers.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Instant;
 
-use super::{Action, Close, Event, Primary};
+use super::{Action, Close, Primary};
+use crate::config::Refused;
 use crate::control::ToWorker;
-use crate::deadlines::Reason;
 use crate::id::{HandoffId, ListenerId, WorkerId};
 use crate::ledger::Connection;
-use crate::limits::ACCEPT_RETRY;
-use crate::listen::OsError;
-use crate::listeners::{Gate, Listener};
+use crate::listeners::Listener;
+use crate::schedule::{Candidate, Choice, View};
 use crate::token::HandleToken;
 
 impl Primary {
@@ -22,7 +19,7 @@ impl Primary {
         peer: Option<SocketAddr>,
     ) {
         match self.listeners.at_mut(id) {
-            Some(listener) if listener.is_handed_over() => {
+            Some(listener) if listener.has_connections() => {
                 listener.complained = false;
                 self.ledger.wait(id, Connection::new(token, peer));
                 self.dispatch(id);
@@ -31,99 +28,151 @@ impl Primary {
         }
     }
 
-    /// A worker's application never saw a connection that was said to be taken.
+    /// A worker's application never saw a connection that was said to be taken, or that the
+    /// worker accepted itself. It has had its turn: others come first.
     pub(super) fn returned(
         &mut self,
+        worker: WorkerId,
         id: ListenerId,
         token: HandleToken,
         peer: Option<SocketAddr>,
     ) {
+        if let Some(listener) = self.listeners.at_mut(id) {
+            listener.rotation.chosen(worker);
+        }
+        if let Some(account) = self.ledger.account_mut(worker) {
+            account.finished(1);
+        }
         self.put_back(id, Connection::new(token, peer));
         self.dispatch(id);
     }
 
     pub(super) fn taken(&mut self, worker: WorkerId, handoff: HandoffId) {
-        let Some((listener, connection)) = self.ledger.settle(worker, handoff) else { return };
+        let taken = self.ledger.take(worker, handoff, self.now, &self.config);
+        let Some((listener, connection)) = taken else { return };
         self.close(connection.token, Close::Taken);
         self.rested(listener);
-        self.has_room(worker, listener);
+        self.has_room(listener);
     }
 
     pub(super) fn refused(&mut self, worker: WorkerId, handoff: HandoffId) {
-        let Some((listener, mut connection)) = self.ledger.settle(worker, handoff) else { return };
-        connection.refused_by.push(worker);
+        let Some((listener, connection)) = self.ledger.refuse(worker, handoff) else { return };
         self.put_back(listener, connection);
         self.dispatch(listener);
-        self.has_room(worker, listener);
+        self.has_room(listener);
     }
 
-    /// What was in flight to a worker that is gone goes to others.
+    pub(super) fn finished(&mut self, worker: WorkerId, count: u32) {
+        if let Some(account) = self.ledger.account_mut(worker) {
+            account.finished(count);
+        }
+        // A schedule that bounds loads may have something wait for this.
+        if self.config.schedule().counts() {
+            self.dispatch_all();
+        }
+    }
+
+    /// What was in flight to a worker that is gone goes to others. Where the budget was used
+    /// up, that may make room for whatever waits.
     pub(super) fn hand_on(&mut self, worker: WorkerId) {
-        let mut listeners = BTreeSet::new();
         for (listener, connection) in self.ledger.recover(worker) {
             self.put_back(listener, connection);
-            listeners.insert(listener);
         }
-        listeners.into_iter().for_each(|listener| self.dispatch(listener));
+        self.dispatch_all();
     }
 
-    /// Hands out what waits, as far as workers have room.
+    /// Hands out what waits, as far as workers have room and the budget lasts.
     pub(super) fn dispatch(&mut self, id: ListenerId) {
-        let window = self.config.window();
         let mut place = 0;
-        while let (Some(listener), Some(connection)) =
-            (self.listeners.at_mut(id), self.ledger.at(id, place))
+        while let Some(connection) = self.ledger.at(id, place)
+            && self.ledger.in_flight() < self.config.budget()
         {
-            let refused = |worker| connection.refused_by.contains(&worker);
-            let untaken = |worker| {
-                let untaken = self.ledger.untaken(worker);
-                (untaken < window && !refused(worker)).then_some(untaken)
-            };
-            if let Some(worker) = listener.rotation.choose(self.config.schedule(), untaken) {
-                self.hand(id, place, worker);
-            } else if connection.refused_by.is_empty() {
-                break; // No worker has room.
-            } else if listener.rotation.iter().all(refused) {
-                let unservable = self.ledger.remove(id, place);
-                unservable.into_iter().for_each(|it| self.close(it.token, Close::NoWorker));
-            } else {
-                place += 1; // It waits for the workers left to it, and keeps nobody waiting.
+            let pristine = connection.refused_by.is_empty();
+            match self.choose(id, place) {
+                Chosen::Worker(worker) => self.hand(id, place, worker),
+                // It keeps nobody waiting that may be luckier.
+                Chosen::Waits => place += 1,
+                Chosen::Full if pristine => break,
+                Chosen::Full => place += 1,
+                Chosen::Nobody if pristine || self.config.refused() == Refused::Wait => place += 1,
+                Chosen::Nobody => {
+                    let unservable = self.ledger.remove(id, place);
+                    unservable.into_iter().for_each(|it| self.close(it.token, Close::NoWorker));
+                }
             }
         }
         self.gate(id);
     }
 
-    /// The operating system refuses: rest, and complain once.
-    pub(super) fn accept_failed(&mut self, now: Instant, id: ListenerId, error: OsError) {
-        let Some(listener) = self.listeners.at_mut(id) else { return };
-        let Some(address) = listener.address().cloned() else { return };
-        let complains = !std::mem::replace(&mut listener.complained, true);
-        if std::mem::replace(&mut listener.gate, Gate::Resting) == Gate::Open {
-            self.act(Action::PauseAccept { listener: id });
-        }
-        self.deadlines.set(Reason::AcceptRetry(id), now + ACCEPT_RETRY);
-        if complains {
-            self.tell(Event::AcceptFailed { address, error });
-        }
-    }
-
-    pub(super) fn accept_again(&mut self, id: ListenerId) {
-        if let Some(listener) = self.listeners.at_mut(id)
-            && listener.gate == Gate::Resting
-        {
-            listener.gate = Gate::Shut;
-            self.deadlines.stop(Reason::AcceptRetry(id));
-            self.gate(id);
-        }
-    }
-
     pub(super) fn close(&mut self, connection: HandleToken, why: Close) {
         self.tokens_out += 1;
         self.act(Action::Close { connection, why });
+        if self.over_budget && self.ledger.len() < self.config.budget() {
+            self.over_budget = false;
+            let all: Vec<_> = self.listeners.iter().map(|it| it.id).collect();
+            all.into_iter().for_each(|id| self.gate(id));
+        }
+    }
+
+    /// Asks the schedule who gets the connection at a place in the queue.
+    fn choose(&mut self, id: ListenerId, place: usize) -> Chosen {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        let chosen = self.choose_among(&mut candidates, id, place);
+        self.candidates = candidates;
+        chosen
+    }
+
+    fn choose_among(
+        &mut self,
+        candidates: &mut Vec<Candidate>,
+        id: ListenerId,
+        place: usize,
+    ) -> Chosen {
+        let (Some(listener), Some(connection)) =
+            (self.listeners.at_mut(id), self.ledger.at(id, place))
+        else {
+            return Chosen::Waits;
+        };
+        let (cordoned, ledger) = (&self.cordoned, &self.ledger);
+        let (now, slow_start) = (self.now, self.config.slow_start());
+        let willing = |worker: &WorkerId| !connection.refused_by.contains(worker);
+        let candidate = |worker| {
+            let account = ledger.account(worker)?;
+            Some(Candidate {
+                worker,
+                untaken: account.untaken,
+                open: account.open,
+                has_room: account.has_room(),
+                share: now.map_or(100, |now| account.share(now, slow_start)),
+            })
+        };
+        let slots = &listener.slots;
+        let able = |worker: &WorkerId| !cordoned.contains(worker) && !slots.has_stalled(*worker);
+        let sharers = listener.rotation.iter().filter(willing);
+        let mut anybody = false;
+        candidates.extend(sharers.inspect(|_| anybody = true).filter(able).filter_map(candidate));
+        if !anybody {
+            return Chosen::Nobody;
+        }
+        if !candidates.iter().any(|it| it.has_room) {
+            return Chosen::Full;
+        }
+        self.chosen += 1;
+        let seed = self.config.seed().wrapping_add(self.chosen);
+        match self.config.schedule().choose(&View::new(candidates, connection.peer, seed)) {
+            Choice::Worker(worker)
+                if candidates.iter().any(|it| it.worker == worker && it.has_room) =>
+            {
+                listener.rotation.chosen(worker);
+                Chosen::Worker(worker)
+            }
+            Choice::Worker(_) | Choice::Wait => Chosen::Waits,
+        }
     }
 
     fn hand(&mut self, id: ListenerId, place: usize, worker: WorkerId) {
-        if let Some((handoff, connection)) = self.ledger.hand(id, place, worker) {
+        if let Some((handoff, connection)) = self.ledger.hand(id, place, worker, self.now) {
             let action = Action::Send {
                 worker,
                 message: ToWorker::Connection { listener: id, handoff, peer: connection.peer },
@@ -134,9 +183,9 @@ impl Primary {
     }
 
     /// A connection that nobody has taken goes back to the front of its queue, or is closed if
-    /// its listener is gone (or never handed anything over: a worker may name any).
+    /// its listener is gone (or never had connections: a worker may name any).
     fn put_back(&mut self, id: ListenerId, connection: Connection) {
-        if self.listeners.at(id).is_some_and(Listener::is_handed_over) {
+        if self.listeners.at(id).is_some_and(Listener::has_connections) {
             self.ledger.wait_again(id, connection);
         } else {
             self.close(connection.token, Close::NoWorker);
@@ -148,17 +197,28 @@ impl Primary {
         self.accept_again(id);
     }
 
-    /// `worker` has room again. The listeners after the one that had the room before come
+    /// Somebody has room again. The listeners after the one that had the room before come
     /// first, so that none keeps the others waiting.
-    fn has_room(&mut self, worker: WorkerId, before: ListenerId) {
-        let waits = |id: &ListenerId| self.ledger.waiting(*id) > 0;
-        let mut listeners: Vec<_> = self.listeners.iter().map(|it| it.id).filter(waits).collect();
+    fn has_room(&mut self, before: ListenerId) {
+        let mut listeners: Vec<_> = self.ledger.awaited().collect();
         let next = listeners.partition_point(|id| *id <= before);
         listeners.rotate_left(next);
-        for id in listeners {
-            if self.listeners.at(id).is_some_and(|it| it.rotation.contains(worker)) {
-                self.dispatch(id);
-            }
-        }
+        listeners.into_iter().for_each(|id| self.dispatch(id));
     }
+
+    pub(super) fn dispatch_all(&mut self) {
+        let all: Vec<_> = self.ledger.awaited().collect();
+        all.into_iter().for_each(|id| self.dispatch(id));
+    }
+}
+
+/// What the schedule's answer comes to.
+enum Chosen {
+    Worker(WorkerId),
+    /// The schedule lets this connection wait, though somebody has room.
+    Waits,
+    /// No worker that may have it has room.
+    Full,
+    /// No worker is left that may have it.
+    Nobody,
 }

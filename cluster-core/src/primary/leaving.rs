@@ -17,6 +17,7 @@ impl Primary {
             return;
         }
         self.workers.remove(&worker);
+        self.cordoned.remove(&worker);
         self.deadlines.stop(Reason::KillAfter(worker));
         self.tell(Event::SpawnFailed { worker, error });
         self.tell_farewells();
@@ -82,6 +83,7 @@ impl Primary {
             match reason {
                 Reason::KillAfter(worker) => self.signal(worker, Signal::KILL),
                 Reason::AcceptRetry(listener) => self.accept_again(listener),
+                Reason::Check(listener) => self.check_slots(listener),
             }
         }
     }

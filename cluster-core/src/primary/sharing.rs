@@ -4,12 +4,13 @@ use super::{Action, Close, Event, Primary};
 use crate::address::Address;
 use crate::control::{Grant, ToWorker};
 use crate::deadlines::Reason;
-use crate::id::{ListenerId, RequestId, WorkerId};
+use crate::id::{ListenerId, RequestId, SlotId, WorkerId};
 use crate::life::Fact;
 use crate::limits::{LISTENER_DATA_MAX, LISTENERS_PER_WORKER};
 use crate::listen::{ListenError, ListenSpec, OsError};
-use crate::listeners::{Gate, Listener, Match, Place};
+use crate::listeners::{Listener, Match, Place};
 use crate::schedule::Sharing;
+use crate::slots::Claim;
 
 impl Primary {
     pub(super) fn wants_to_listen(
@@ -41,13 +42,16 @@ impl Primary {
         let waiters = std::mem::take(waiters);
         match result {
             Ok(address) => {
-                let sharing = self.config.schedule().sharing(&address);
+                let sharing = self.config.schedule().sharing(&listener.requested, &address);
                 listener.place = Place::Open { address, sharing };
+                listener.slots.opened(SlotId(0));
+                if waiters.is_empty() {
+                    return self.close_if_unwanted(id);
+                }
+                self.spread(id);
                 for (worker, request) in waiters {
                     self.share(worker, request, id);
                 }
-                self.close_if_unwanted(id);
-                self.gate(id);
             }
             Err(error) => {
                 // Its place is free again: anyone may retry at once.
@@ -79,7 +83,14 @@ impl Primary {
         let Some(listener) = self.listeners.at(id) else { return };
         if let (true, Some(address)) = (listener.rotation.contains(worker), listener.address()) {
             let address = address.clone();
+            if let (Some(account), Some(now)) = (self.ledger.account_mut(worker), self.now) {
+                account.listens(now);
+            }
             self.learn(worker, Fact::Listening);
+            if let Some(listener) = self.listeners.at_mut(id) {
+                listener.slots.is_listening(worker);
+                self.spread(id);
+            }
             self.tell(Event::Listening { worker, address });
         }
     }
@@ -95,6 +106,7 @@ impl Primary {
         if let Some(listener) = self.listeners.at_mut(id) {
             listener.forget(worker);
             self.close_if_unwanted(id);
+            self.spread(id);
             self.dispatch(id);
         }
     }
@@ -116,7 +128,8 @@ impl Primary {
 
     fn open_listener(&mut self, spec: ListenSpec, ordinal: u32) -> ListenerId {
         let listener = self.listeners.insert(spec.address.clone(), ordinal).id;
-        self.act(Action::Listen { listener, spec });
+        let sharing = self.config.schedule().sharing(&spec.address, &spec.address);
+        self.act(Action::Listen { listener, spec, sharing });
         listener
     }
 
@@ -125,19 +138,48 @@ impl Primary {
         let Some(listener) = self.listeners.at_mut(id) else { return };
         match &mut listener.place {
             Place::Binding { waiters } => waiters.push((worker, request)),
-            Place::Open { address, sharing } => {
-                let (address, sharing) = (address.clone(), *sharing);
-                listener.rotation.join(worker);
-                let data = listener.data.clone();
-                let grant = Grant { listener: id, address, sharing, data };
-                let message = ToWorker::Listen { request, result: Ok(grant) };
-                match sharing {
-                    Sharing::HandedOver => self.send(worker, message),
-                    Sharing::Kernel => self.act(Action::Lend { worker, message, listener: id }),
-                }
-                self.dispatch(id);
+            Place::Open { sharing: Sharing::HandedOver | Sharing::Kernel, .. } => {
+                self.grant(worker, request, id, SlotId(0));
+            }
+            Place::Open { sharing: Sharing::Sharded, .. } => self.share_slot(worker, request, id),
+        }
+    }
+
+    /// Gives a worker a slot: at once if it is open, or else when it is.
+    fn share_slot(&mut self, worker: WorkerId, request: RequestId, id: ListenerId) {
+        let cordoned = self.cordoned.contains(&worker);
+        let Some(listener) = self.listeners.at_mut(id) else { return };
+        match listener.slots.claim(worker, request, cordoned) {
+            Claim::Open(slot) => self.grant(worker, request, id, slot),
+            Claim::ToOpen(slot) => self.act(Action::OpenSlot { listener: id, slot }),
+            Claim::Opening => {}
+        }
+    }
+
+    /// A worker shares a listener from now on, and is told so.
+    pub(super) fn grant(
+        &mut self,
+        worker: WorkerId,
+        request: RequestId,
+        id: ListenerId,
+        slot: SlotId,
+    ) {
+        let Some(listener) = self.listeners.at_mut(id) else { return };
+        let Place::Open { address, sharing } = &listener.place else { return };
+        let (address, sharing) = (address.clone(), *sharing);
+        listener.rotation.join(worker);
+        self.ledger.open_account(worker, self.config.window());
+        self.ledger.pardon(id, worker);
+        let (data, counted) = (listener.data.clone(), self.config.schedule().counts());
+        let grant = Grant { listener: id, address, sharing, counted, data };
+        let message = ToWorker::Listen { request, result: Ok(grant) };
+        match sharing {
+            Sharing::HandedOver => self.send(worker, message),
+            Sharing::Kernel | Sharing::Sharded => {
+                self.act(Action::Lend { worker, message, listener: id, slot });
             }
         }
+        self.dispatch(id);
     }
 
     /// The first data that is not empty is everybody's.
@@ -157,24 +199,10 @@ impl Primary {
         }
         self.listeners.remove(id);
         self.deadlines.stop(Reason::AcceptRetry(id));
+        self.deadlines.stop(Reason::Check(id));
         self.act(Action::CloseListener { listener: id });
         for connection in self.ledger.abandon(id) {
             self.close(connection.token, Close::NoWorker);
-        }
-    }
-
-    /// Opens or shuts a listener's gate, by how many connections wait.
-    pub(super) fn gate(&mut self, id: ListenerId) {
-        let room = self.ledger.waiting(id) < self.config.waiting();
-        let Some(listener) = self.listeners.at_mut(id) else { return };
-        let (gate, action) = match (listener.gate, room) {
-            (Gate::Shut, true) => (Gate::Open, Action::ResumeAccept { listener: id }),
-            (Gate::Open, false) => (Gate::Shut, Action::PauseAccept { listener: id }),
-            (Gate::Open, true) | (Gate::Shut, false) | (Gate::Resting, true | false) => return,
-        };
-        if listener.is_handed_over() {
-            listener.gate = gate;
-            self.act(action);
         }
     }
 }

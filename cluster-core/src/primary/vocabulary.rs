@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use crate::address::Address;
 use crate::control::{ToPrimary, ToWorker};
-use crate::id::{FarewellId, ListenerId, Pid, RequestId, WorkerId};
+use crate::id::{FarewellId, ListenerId, Pid, RequestId, SlotId, WorkerId};
 use crate::limits::WORKERS_MAX;
 use crate::listen::{ListenSpec, OsError};
+use crate::schedule::Sharing;
 use crate::status::{ExitStatus, Signal};
 use crate::token::{HandleName, HandleToken};
 
@@ -60,6 +61,22 @@ pub enum Input {
         listener: ListenerId,
         /// Where it really listens, or why it cannot.
         result: Result<Address, OsError>,
+    },
+    /// Answers [`Action::OpenSlot`].
+    SlotOpened {
+        /// Which listener.
+        listener: ListenerId,
+        /// Which of its sockets.
+        slot: SlotId,
+        /// Whether the operating system has it now.
+        result: Result<(), OsError>,
+    },
+    /// Answers [`Action::Inspect`].
+    Inspected {
+        /// Which listener.
+        listener: ListenerId,
+        /// How many connections are queued in each of its slots, in their order.
+        queued: Vec<u32>,
     },
     /// [`Action::Lend`] was not possible, and nothing was said to the worker.
     LendFailed {
@@ -127,6 +144,8 @@ pub enum Action {
         message: ToWorker,
         /// The listener.
         listener: ListenerId,
+        /// Which of its sockets.
+        slot: SlotId,
     },
     /// Say nothing more to the worker and let it see the end of the channel. What the worker
     /// still says is received until it ends the channel, too.
@@ -134,25 +153,51 @@ pub enum Action {
         /// Which worker.
         worker: WorkerId,
     },
-    /// Bind and listen; answered by [`Input::ListenDone`]. No connection is accepted until
-    /// [`Action::ResumeAccept`].
+    /// Bind and listen; answered by [`Input::ListenDone`]. This opens the first slot, number 0.
+    /// No connection is accepted until [`Action::ResumeAccept`].
     Listen {
         /// Which listener.
         listener: ListenerId,
         /// Where and how.
         spec: ListenSpec,
+        /// How it is to be shared: only a listener that is [sharded](Sharing::Sharded) gets
+        /// further slots.
+        sharing: Sharing,
+    },
+    /// Open one more socket on the same address; answered by [`Input::SlotOpened`].
+    OpenSlot {
+        /// Which listener.
+        listener: ListenerId,
+        /// Which of its sockets.
+        slot: SlotId,
+    },
+    /// Have the operating system put new connections into these slots only, evenly.
+    Spread {
+        /// Which listener.
+        listener: ListenerId,
+        /// Which of its sockets; at least one.
+        slots: Vec<SlotId>,
+    },
+    /// Look how many connections are queued in each slot; answered by [`Input::Inspected`].
+    Inspect {
+        /// Which listener.
+        listener: ListenerId,
     },
     /// Accept connections.
     ResumeAccept {
         /// Which listener.
         listener: ListenerId,
+        /// From which of its sockets.
+        slot: SlotId,
     },
     /// Accept no more connections for now.
     PauseAccept {
         /// Which listener.
         listener: ListenerId,
+        /// From which of its sockets.
+        slot: SlotId,
     },
-    /// Close the listener.
+    /// Close the listener, with all its sockets.
     CloseListener {
         /// Which one.
         listener: ListenerId,

@@ -105,14 +105,14 @@ fn refused_holds_up_nobody() {
     let (mut world, workers) = sharing(2);
     world.process(workers[1]).stage = Stage::Blocked;
     world.process(workers[0]).application.appetite = 0;
-    connect(&mut world, 16);
+    connect(&mut world, 4);
     world.drive();
     let first = world.process(workers[0]);
     first.application.appetite = usize::MAX;
     first.application.blind = 1;
     connect(&mut world, 2);
     world.drive();
-    assert_eq!(world.primary.connections(), 9, "the window of the blocked one, and one more");
+    assert_eq!(world.primary.connections(), 3, "the window of the blocked one, and one more");
     world.process(workers[1]).stage = Stage::Running;
     world.drive();
     assert_eq!(world.primary.connections(), 0);
@@ -147,7 +147,7 @@ fn refused_and_then_the_last_hope_leaves() {
     let (mut world, workers) = sharing(2);
     world.process(workers[1]).stage = Stage::Blocked;
     world.process(workers[0]).application.appetite = 0;
-    connect(&mut world, 16);
+    connect(&mut world, 4);
     world.drive();
     world.process(workers[0]).application.blind = 1;
     world.process(workers[0]).application.appetite = usize::MAX;
@@ -160,7 +160,7 @@ fn refused_and_then_the_last_hope_leaves() {
     >        disconnect 2
     primary  * draining 2
     primary  say to 2: disconnect
-    primary  close q: noworker
+    primary  close e: noworker
     and nothing else
     ");
 }
@@ -208,6 +208,12 @@ fn inflight_redispatch() {
 #[test]
 fn redispatched_in_order() {
     let (mut world, workers) = sharing(2);
+    // Both have taken enough to be handed six.
+    for _ in 0..8 {
+        connect(&mut world, 1);
+        world.drive();
+    }
+    world.partial_transcript();
     for worker in &workers {
         world.process(*worker).application.appetite = 0;
     }
@@ -216,28 +222,28 @@ fn redispatched_in_order() {
     world.crash(workers[0]);
     world.drive();
     assert_snapshot!(world.transcript(), @"
-    >        client a connects
-    >        client b connects
-    >        client c connects
-    >        client d connects
-    >        client e connects
-    >        client f connects
-    primary  say to 1: connection l1 h1, with a
+    >        client i connects
+    >        client j connects
+    >        client k connects
+    >        client l connects
+    >        client m connects
+    >        client n connects
+    primary  say to 1: connection l1 h9, with i
     worker 1 * available l1
-    primary  say to 2: connection l1 h2, with b
+    primary  say to 2: connection l1 h10, with j
     worker 2 * available l1
-    primary  say to 1: connection l1 h3, with c
+    primary  say to 1: connection l1 h11, with k
     worker 1 * available l1
-    primary  say to 2: connection l1 h4, with d
+    primary  say to 2: connection l1 h12, with l
     worker 2 * available l1
-    primary  say to 1: connection l1 h5, with e
+    primary  say to 1: connection l1 h13, with m
     worker 1 * available l1
-    primary  say to 2: connection l1 h6, with f
+    primary  say to 2: connection l1 h14, with n
     worker 2 * available l1
     >        process 1 ends, code=- signal=SIGKILL
-    primary  say to 2: connection l1 h7, with a
-    primary  say to 2: connection l1 h8, with c
-    primary  say to 2: connection l1 h9, with e
+    primary  say to 2: connection l1 h15, with i
+    primary  say to 2: connection l1 h16, with k
+    primary  say to 2: connection l1 h17, with m
     primary  * disconnect 1 exited_after_disconnect=false
     primary  * exit 1 code=- signal=SIGKILL exited_after_disconnect=false
     worker 2 * available l1

@@ -2,7 +2,7 @@
 
 use cluster_core::{
     Config, Grant, HandleName, HandleToken, ListenError, ListenSpec, ListenerId, Output, RequestId,
-    Schedule, Sharing, ToPrimary, ToWorker, WorkerId, agent, primary,
+    Schedule, Sharing, SlotId, ToPrimary, ToWorker, WorkerId, agent, primary,
 };
 use insta::assert_snapshot;
 
@@ -26,7 +26,7 @@ fn sharing(workers: usize) -> (World, Vec<WorkerId>) {
 
 /// Who has a copy of the first listener's socket.
 pub(crate) fn holders(world: &World) -> Vec<Holder> {
-    let socket = world.kernel.sockets.get(&ListenerId(1));
+    let socket = world.kernel.sockets.get(&(ListenerId(1), SlotId(0)));
     socket.map_or_else(Vec::new, |it| it.copies.clone())
 }
 
@@ -88,7 +88,7 @@ fn a_busy_worker_leaves_the_queue_to_others() {
     world.drive();
     let readers: Vec<_> = world.kernel.connections.iter().map(|it| it.reader).collect();
     assert_eq!(readers, [Some(workers[0]), Some(workers[2]), Some(workers[2]), None]);
-    assert_eq!(world.kernel.sockets[&ListenerId(1)].backlog.len(), 1);
+    assert_eq!(world.kernel.sockets[&(ListenerId(1), SlotId(0))].backlog.len(), 1);
 }
 
 #[test]
@@ -372,9 +372,56 @@ fn a_copy_that_is_lost_on_its_way() {
     ");
 }
 
-/// Nobody hands over what the kernel shares: what a worker returns to such a listener is closed.
+/// A worker accepts, and its application never sees it: the primary hands it to another.
 #[test]
-fn nothing_is_returned_to_a_shared_listener() {
+fn given_back_goes_to_another() {
+    let (mut world, workers) = sharing(2);
+    world.process(workers[0]).application.returns = 1;
+    world.connect(&tcp(80)).expect("somebody listens");
+    world.drive();
+    assert_snapshot!(world.transcript(), @"
+    >        client a connects
+    >        worker 1 accepts a from l1
+    worker 1 say: returned l1, with a
+    primary  say to 2: connection l1 h1, with a
+    worker 2 * available l1
+    worker 2 say: taken h1
+    worker 2 deliver a from l1
+    primary  close a: taken
+    >        worker 2 serves a
+    and nothing else
+    ");
+}
+
+/// Nobody else shares it: who gave it back gets it again.
+#[test]
+fn given_back_by_the_only_one() {
+    let (mut world, workers) = sharing(1);
+    world.process(workers[0]).application.returns = 1;
+    world.connect(&tcp(80)).expect("somebody listens");
+    world.drive();
+    assert_eq!(world.kernel.connections[0].reader, Some(workers[0]));
+}
+
+/// It has closed its listener since: the primary sees that it has no use for it.
+#[test]
+fn given_back_by_one_that_closes_its_listener() {
+    let (mut world, workers) = sharing(2);
+    world.process(workers[0]).application.returns = 1;
+    world.process(workers[1]).stage = Stage::Blocked;
+    world.connect(&tcp(80)).expect("somebody listens");
+    world.drive_while(|turn| !matches!(turn, Turn::ReadUp(_)));
+    world.close_listener(workers[0], ListenerId(1));
+    world.drive();
+    assert_eq!(world.witness.untaken(workers[1]), 1);
+    world.process(workers[1]).stage = Stage::Running;
+    world.drive();
+    assert_eq!(world.kernel.connections[0].reader, Some(workers[1]));
+}
+
+/// Datagrams have no connections: what a worker returns to such a listener is closed.
+#[test]
+fn nothing_is_returned_to_a_listener_for_datagrams() {
     for schedule in [Schedule::None, Schedule::RoundRobin] {
         let mut world = World::new(Config::new(schedule, 1, 1).expect("sensible"));
         let worker = world.fork_listening(&[udp(53)]);
@@ -404,7 +451,13 @@ fn a_grant_with_a_descriptor_that_it_does_not_carry() {
     let request = process.agent.listen(ListenSpec::new(tcp(80)));
     assert_eq!(request, RequestId(1));
     let sharing = Sharing::HandedOver;
-    let grant = Grant { listener: ListenerId(1), address: tcp(80), sharing, data: Vec::new() };
+    let grant = Grant {
+        listener: ListenerId(1),
+        address: tcp(80),
+        sharing,
+        counted: false,
+        data: Vec::new(),
+    };
     let message = ToWorker::Listen { request, result: Ok(grant) };
     let handle = Some(HandleToken::new(HandleName(7)));
     process.agent.handle_input(agent::Input::Received { message, handle });

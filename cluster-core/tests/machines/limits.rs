@@ -9,7 +9,7 @@ use cluster_core::limits::{
 use cluster_core::primary::{Action, Input, TooManyWorkers};
 use cluster_core::{
     Address, Config, ListenError, ListenSpec, ListenerId, Output, Pid, Primary, Reason, RequestId,
-    Schedule, ToPrimary, ToWorker, UnixName, WorkerId,
+    Schedule, SlotId, ToPrimary, ToWorker, UnixName, WorkerId,
 };
 
 use crate::world::process::Stage;
@@ -18,6 +18,18 @@ use crate::world::{World, epoch, tcp};
 fn one_that_takes_nothing(config: Config) -> (World, WorkerId) {
     let mut world = World::new(config);
     let worker = world.fork_listening(&[tcp(80)]);
+    world.process(worker).application.appetite = 0;
+    (world, worker)
+}
+
+/// Its window has grown to the most that it may be.
+fn one_with_a_full_window(config: Config) -> (World, WorkerId) {
+    let mut world = World::new(config);
+    let worker = world.fork_listening(&[tcp(80)]);
+    for _ in 0..config.window() {
+        world.connect(&tcp(80)).expect("somebody listens");
+        world.drive();
+    }
     world.process(worker).application.appetite = 0;
     (world, worker)
 }
@@ -90,13 +102,13 @@ fn tell(primary: &mut Primary, input: Input) -> Option<ListenError> {
 
 #[test]
 fn waiting_and_window_and_backlog_by_default() {
-    let (mut world, worker) = one_that_takes_nothing(Config::default());
+    let (mut world, worker) = one_with_a_full_window(Config::default());
     let most = WINDOW_DEFAULT + WAITING_DEFAULT + BACKLOG_DEFAULT as usize;
     assert_eq!(connect_until_refused(&mut world), most);
     let listener = world.process(worker).application.listeners[0];
     assert_eq!(world.process(worker).agent.untaken(listener), WINDOW_DEFAULT);
     assert_eq!(world.primary.connections(), WINDOW_DEFAULT + WAITING_DEFAULT);
-    let socket = &world.kernel.sockets[&listener];
+    let socket = &world.kernel.sockets[&(listener, SlotId(0))];
     assert!(!socket.accepting && socket.backlog.len() == BACKLOG_DEFAULT as usize);
     // One that is taken makes room for one.
     world.process(worker).application.appetite = 1;
@@ -105,13 +117,14 @@ fn waiting_and_window_and_backlog_by_default() {
     world.process(worker).application.appetite = usize::MAX;
     world.drive();
     assert!(world.kernel.connections.iter().all(|it| it.served));
-    assert!(world.kernel.sockets[&listener].accepting);
+    assert!(world.kernel.sockets[&(listener, SlotId(0))].accepting);
 }
 
 #[test]
 fn window_max() {
     let config = Config::new(Schedule::RoundRobin, 1, WINDOW_MAX).expect("the most there may be");
-    let (mut world, worker) = one_that_takes_nothing(config);
+    let config = config.with_budget(2 * WINDOW_MAX).expect("not 0");
+    let (mut world, worker) = one_with_a_full_window(config);
     assert_eq!(connect_until_refused(&mut world), WINDOW_MAX + 1 + BACKLOG_DEFAULT as usize);
     let listener = world.process(worker).application.listeners[0];
     assert_eq!(world.process(worker).agent.untaken(listener), WINDOW_MAX);
@@ -122,6 +135,10 @@ fn window_max() {
 fn window_over_all_listeners() {
     let mut world = World::new(Config::default());
     let worker = world.fork_listening(&[tcp(80), tcp(81), tcp(82)]);
+    for number in 0..60 {
+        world.connect(&tcp(80 + number % 3)).expect("somebody listens");
+        world.drive();
+    }
     world.process(worker).stage = Stage::Blocked;
     for number in 0..60 {
         world.connect(&tcp(80 + number % 3)).expect("somebody listens");
@@ -161,9 +178,9 @@ fn accept_retry() {
     assert_eq!(world.primary.next_deadline(), Some((at, Reason::AcceptRetry(listener))));
     assert_eq!(world.deadline, Some(at));
     world.pass(ACCEPT_RETRY - Duration::from_nanos(1));
-    assert!(!world.kernel.sockets[&listener].accepting);
+    assert!(!world.kernel.sockets[&(listener, SlotId(0))].accepting);
     world.pass(Duration::from_nanos(1));
-    assert!(world.kernel.sockets[&listener].accepting);
+    assert!(world.kernel.sockets[&(listener, SlotId(0))].accepting);
     assert_eq!(world.deadline, None);
 }
 

@@ -1,7 +1,8 @@
 //! The machines of `cluster-core`, led through their lives in a world that is all in memory.
 //!
 //! * [`lifecycles`], [`ends`], [`sharing`], [`identity`], [`handing`], [`accepting`],
-//!   [`lending`]: golden transcripts, each ends with "and nothing else";
+//!   [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`], [`burdens`]: golden
+//!   transcripts, each ends with "and nothing else";
 //! * [`every`]: the small space, exhausted;
 //! * [`random`]: the large one, by seed;
 //! * [`limits`]: each limit, reached.
@@ -9,6 +10,8 @@
 mod world;
 
 mod accepting;
+mod burdens;
+mod cordons;
 mod ends;
 mod every;
 mod handing;
@@ -17,4 +20,7 @@ mod lending;
 mod lifecycles;
 mod limits;
 mod random;
+mod sharding;
 mod sharing;
+mod slots;
+mod stalling;

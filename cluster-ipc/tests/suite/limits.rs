@@ -29,6 +29,7 @@ fn control(len: usize) -> ToWorker {
             listener: ListenerId(1),
             address: Address::Unix(UnixName(name)),
             sharing: Sharing::HandedOver,
+            counted: false,
             data: Vec::new(),
         }),
     };

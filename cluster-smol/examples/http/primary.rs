@@ -17,7 +17,7 @@ use crate::rolling::Rolling;
 pub(crate) async fn run(builder: Builder, options: &Options) -> Result<(), Failure> {
     let mut asked = Signals::new([Asked::Term, Asked::Int])?;
     say(format_args!("primary {}", std::process::id()))?;
-    let mut builder = builder.schedule(options.schedule());
+    let mut builder = builder.schedule(options.schedule);
     if let Some(program) = &options.exec {
         builder = builder.settings(&Settings::new().exec(program).args(&options.args));
     }

@@ -1,6 +1,6 @@
 //! The descriptors that a core decides about.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use cluster_core::{HandleName, HandleToken};
 /// good there.
 #[derive(Debug, Default)]
 pub(crate) struct Handles {
-    table: HashMap<HandleName, Arc<OwnedFd>>,
+    table: BTreeMap<HandleName, Arc<OwnedFd>>,
     named: u64,
 }
 

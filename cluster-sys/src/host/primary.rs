@@ -2,6 +2,8 @@
 
 mod actions;
 mod command;
+mod listening;
+mod sockets;
 mod turn;
 
 use std::collections::{HashMap, VecDeque};
@@ -13,7 +15,7 @@ use std::time::Instant;
 
 use cluster_core::primary::Input;
 use cluster_core::{
-    Config, ExitStatus, FarewellId, ListenerId, Output, Primary, ToPrimary, WorkerId,
+    Config, ExitStatus, FarewellId, ListenerId, Output, Primary, SlotId, ToPrimary, WorkerId,
 };
 use cluster_ipc::{Encoding, Hello};
 use mio::Token;
@@ -31,8 +33,9 @@ use crate::pipes::Pipes;
 use crate::process::Process;
 use crate::reply::Reply;
 use crate::settings::{InForce, Settings};
-use crate::socket::ListenSocket;
 use crate::spawn::{SpawnError, Spawning};
+
+use sockets::Sockets;
 
 pub use command::Command;
 
@@ -46,7 +49,7 @@ pub struct PrimaryHost {
     /// Forks that the core has not yet turned into an action.
     births: HashMap<WorkerId, Birth>,
     workers: HashMap<WorkerId, Entry>,
-    sockets: HashMap<ListenerId, Socket>,
+    sockets: HashMap<ListenerId, Sockets>,
     handles: Handles,
     farewells: HashMap<FarewellId, Reply<()>>,
     news: VecDeque<News>,
@@ -129,7 +132,7 @@ impl PrimaryHost {
                 News::Notice(notice) => return Some(notice),
                 News::Forked(reply, forked) => reply.send(forked),
                 News::Exited(reply, status) => reply.send(status),
-                News::Farewell(reply) => reply.send(()),
+                News::Listening(reply) | News::Farewell(reply) => reply.send(()),
             }
         }
     }
@@ -139,8 +142,9 @@ impl PrimaryHost {
         for _ in 0..self.ready.look() {
             let Some(place) = self.ready.pop() else { break };
             self.visit(now, place);
-            self.settle(now);
+            self.carry_on(now);
         }
+        self.flush(now);
         if self.ready.is_empty() { Progress::Drained } else { Progress::More }
     }
 
@@ -208,6 +212,7 @@ enum News {
     Notice(Notice),
     Forked(Reply<Result<WorkerParts, ForkError>>, Result<WorkerParts, ForkError>),
     Exited(Reply<ExitStatus>, ExitStatus),
+    Listening(Reply<()>),
     Farewell(Reply<()>),
 }
 
@@ -232,6 +237,8 @@ struct Entry {
     body: Body,
     /// Hears of the fork; answered once.
     forked: Option<Reply<Result<WorkerParts, ForkError>>>,
+    /// Hear of its first listener; dropped when none will come.
+    listens: Vec<Reply<()>>,
     /// Hear of the exit.
     exits: Vec<Reply<ExitStatus>>,
 }
@@ -246,19 +253,12 @@ enum Body {
     Gone(Option<Arc<SpawnError>>),
 }
 
-/// A listening socket, and whether its connections are wanted now.
-#[derive(Debug)]
-struct Socket {
-    socket: ListenSocket,
-    accepting: bool,
-}
-
 /// What is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Place {
     /// Somebody has taken messages.
     Waker,
-    Listener(ListenerId),
+    Listener(ListenerId, SlotId),
     Channel(WorkerId),
     Process(WorkerId),
     Spawning(WorkerId),
@@ -268,7 +268,9 @@ impl Source for Place {
     fn token(self) -> Token {
         let (number, kind) = match self {
             Self::Waker => (0, 0),
-            Self::Listener(ListenerId(number)) => (number, 1),
+            Self::Listener(ListenerId(number), SlotId(slot)) => {
+                return Token(usize::from(slot) << SLOT_SHIFT | (number as usize) << 3 | 1);
+            }
             Self::Channel(worker) => (worker.number(), 2),
             Self::Process(worker) => (worker.number(), 3),
             Self::Spawning(worker) => (worker.number(), 4),
@@ -279,7 +281,7 @@ impl Source for Place {
     fn of(Token(token): Token) -> Self {
         let number = (token >> 3) as u32;
         match (token & 7, WorkerId::new(number)) {
-            (1, _) => Self::Listener(ListenerId(number)),
+            (1, _) => Self::Listener(ListenerId(number), SlotId((token >> SLOT_SHIFT) as u16)),
             (2, Some(worker)) => Self::Channel(worker),
             (3, Some(worker)) => Self::Process(worker),
             (4, Some(worker)) => Self::Spawning(worker),
@@ -287,6 +289,9 @@ impl Source for Place {
         }
     }
 }
+
+/// A token's bits from here on are a slot; below them are a number of 32 bits and a kind.
+const SLOT_SHIFT: u32 = 3 + u32::BITS;
 
 /// Says in the handshake which build of this crate speaks.
 pub(crate) const BUILD: &str = concat!("cluster-sys ", env!("CARGO_PKG_VERSION"));

@@ -15,10 +15,10 @@ use cluster_core::{
     Address, Agent, ListenError, ListenerId, Output, RequestId, Signal, ToWorker, WorkerId,
 };
 use cluster_ipc::{Encoding, Hello};
-use mio::{Interest, Token};
+use mio::Token;
 
 use crate::activity::Activity;
-use crate::connection::{Connection, Returned, Returner};
+use crate::connection::{Claims, Connection, Returned, Returner};
 use crate::facts::WorkerFacts;
 use crate::host::Progress;
 use crate::host::handles::Handles;
@@ -30,6 +30,7 @@ use crate::link::{Incoming, Link, LinkError, Reading};
 use crate::message::{Message, Receipt};
 use crate::outbox::Outbox;
 use crate::reply::Reply;
+use crate::wishes::Wishes;
 
 pub use command::Command;
 
@@ -74,6 +75,9 @@ pub enum Notice {
     Connection(ListenerId, Connection),
     /// No more connections come from this listener.
     Closed(ListenerId),
+    /// No connections are to be accepted from sockets that the kernel shares, or they may be
+    /// again.
+    Cordoned(bool),
     /// The worker begins to leave gracefully.
     Draining,
     /// The channel has ended.
@@ -89,11 +93,13 @@ pub struct Share {
     pub listener: ListenerId,
     /// Where it really listens.
     pub address: Address,
-    /// The listening (or, for UDP, bound) socket itself, non-blocking, if the kernel shares it.
-    /// Without it, connections are handed over.
+    /// The listening (or, for UDP, bound) socket itself, non-blocking, if the worker is to accept
+    /// from it. Without it, connections are handed over; with it, some may be.
     pub socket: Option<OwnedFd>,
     /// What all workers that share it are to know: what the first of them gave.
     pub data: Vec<u8>,
+    /// For connections that this worker accepts itself.
+    pub claims: Claims,
 }
 
 impl WorkerHost {
@@ -107,7 +113,7 @@ impl WorkerHost {
         let (worker, encoding) = (invitation.worker(), invitation.encoding());
         let channel = invitation.adopt()?;
         let ready = Ready::new(Place::Waker)?;
-        ready.watch(Place::Channel, channel.as_fd(), Interest::READABLE | Interest::WRITABLE)?;
+        ready.watch(Place::Channel, channel.as_fd())?;
         let hello = Hello::new(BUILD).map_err(io::Error::other)?;
         let link = Link::new(channel, &hello, ready.waker().clone());
         let (returner, returns) = Returner::new(ready.waker().clone());
@@ -222,9 +228,29 @@ impl WorkerHost {
         taken
     }
 
+    /// Takes connections of a listener for all who wish for one; says for how many
+    /// [`Notice::Connection`] will follow. One write tells the primary of them.
+    pub fn serve(&mut self, now: Instant, listener: ListenerId, wishes: &Wishes) -> usize {
+        let mut taken = 0;
+        loop {
+            while wishes.is_unserved() && self.core.take(listener) {
+                wishes.serve();
+                taken += 1;
+            }
+            if wishes.is_done(self.core.untaken(listener) > 0) {
+                break;
+            }
+        }
+        if taken > 0 {
+            self.settle(Some(now));
+        }
+        taken
+    }
+
     /// Carries out what the core has decided, writes, and hands out what may be handed out when
     /// that is written.
     fn settle(&mut self, now: Option<Instant>) {
+        self.core.finished(self.activity.take_ended());
         self.carry_on();
         if let Phase::Leaving { idle: false } = self.phase
             && self.activity.count() == 0
@@ -248,9 +274,10 @@ impl WorkerHost {
     }
 
     fn read_some(&mut self) {
+        let end = self.ready.has_ended(Place::Channel);
         for _ in 0..READS_PER_TURN {
             let Some(link) = &mut self.link else { return };
-            let read = link.receive().map_err(LinkError::from);
+            let read = link.receive(end).map_err(LinkError::from);
             let read = read.and_then(|reading| {
                 self.hear()?;
                 Ok(reading)

@@ -1,10 +1,10 @@
 //! Connections on their way: whoever fails, another worker serves them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cluster_sys::NoRoom;
 use cluster_sys::primary::Command;
 use cluster_sys::worker::Notice;
+use cluster_sys::{NoRoom, Wishes};
 
 use crate::driver::{Driver, Reports, connect};
 use crate::roles::program;
@@ -120,6 +120,61 @@ pub(crate) fn full() {
         _ => None,
     });
     reporter.say("it is here");
+    site.serve(connection);
+    site.serve_on();
+}
+
+/// As many are taken at a time as there are wishes, and what nobody wished for stays.
+#[test]
+fn connections_are_taken_as_they_are_wished_for() {
+    let mut driver = Driver::new(program());
+    let (_, address) = driver.fork_listening("wish");
+    let mut clients = [connect(address), connect(address)];
+    assert_eq!(driver.message::<String>(), "both are here, and untouched");
+    for client in &mut clients {
+        assert_eq!(driver.served(client), Some(1));
+    }
+    let mut client = connect(address);
+    assert_eq!(driver.served(&mut client), Some(1));
+    driver.leave(&[1]);
+}
+
+pub(crate) fn wish() {
+    let mut site = Site::new();
+    site.listen();
+    let wishes = Wishes::default();
+    let mut available = 0;
+    let listener = site.until(|_, notice| {
+        let Notice::Available(listener) = notice else { return None };
+        available += 1;
+        (available == 2).then_some(listener)
+    });
+    let serve = |site: &mut Site| site.host.serve(Instant::now(), listener, &wishes);
+    assert_eq!(serve(&mut site), 0, "nobody wishes for anything");
+    site.send("both are here, and untouched");
+    let both = [wishes.wish(), wishes.wish()];
+    assert!(wishes.is_timely());
+    assert_eq!(serve(&mut site), 2);
+    for wish in both {
+        let connection = site.until(|_, notice| match notice {
+            Notice::Connection(_, connection) => Some(connection),
+            _ => None,
+        });
+        wish.fulfilled();
+        site.serve(connection);
+    }
+    // The next is wished for before it comes.
+    let wish = wishes.wish();
+    assert!(!wishes.is_timely());
+    let connection = site.until(|site, notice| match notice {
+        Notice::Available(_) => {
+            assert_eq!(serve(site), 1);
+            None
+        }
+        Notice::Connection(_, connection) => Some(connection),
+        _ => None,
+    });
+    wish.fulfilled();
     site.serve(connection);
     site.serve_on();
 }

@@ -29,6 +29,7 @@ fn worker() {
         "poor" => shortage::poor(),
         "listen when told" => shortage::listen_when_told(),
         "hoard" => handing::hoard(),
+        "wish" => handing::wish(),
         "full" => handing::full(),
         "drop" => handing::drop_all(),
         "give back" => handing::give_back_when_leaving(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use cluster_tokio::Schedule;
 
 /// A clustered HTTP server.
@@ -19,9 +19,9 @@ pub(crate) struct Options {
     /// How many workers; 0 serves in this process, without a cluster [default: one a processor]
     #[arg(long, value_name = "N", env = "CLUSTER_WORKERS")]
     workers: Option<usize>,
-    /// Who accepts connections
-    #[arg(long, env = "CLUSTER_SCHEDULE", default_value = "rr")]
-    schedule: ScheduleName,
+    /// Who gets the next connection: rr, none, sharded, least-loaded, power-of-two or sticky
+    #[arg(long, value_name = "NAME", env = "CLUSTER_SCHEDULE", default_value = "rr")]
+    pub(crate) schedule: Schedule,
     /// Replace one worker after another, with so many milliseconds in between
     #[arg(long, value_name = "MS")]
     pub(crate) roll_every: Option<NonZeroU64>,
@@ -37,22 +37,6 @@ impl Options {
     pub(crate) fn workers(&self) -> usize {
         self.workers.unwrap_or_else(|| available_parallelism().map_or(1, Into::into))
     }
-
-    pub(crate) fn schedule(&self) -> Schedule {
-        match self.schedule {
-            ScheduleName::Rr => Schedule::RoundRobin,
-            ScheduleName::None => Schedule::None,
-        }
-    }
-}
-
-/// The names of schedules.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ScheduleName {
-    /// The primary accepts, and hands connections to the workers in turn
-    Rr,
-    /// The workers accept, as the kernel wakes them
-    None,
 }
 
 /// Where to listen.

@@ -1,7 +1,7 @@
 //! What is outside of a cluster and talks to it: clients, and gates that hold workers up.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,18 +94,83 @@ where
     }
 }
 
+/// Somebody who sends and receives datagrams.
+pub(crate) struct Correspondent {
+    socket: Arc<UdpSocket>,
+}
+
+impl Correspondent {
+    /// One at this address.
+    pub(crate) fn new(address: &str) -> Self {
+        Self::try_new(address).expect("the address is free")
+    }
+
+    pub(crate) fn try_new(address: &str) -> std::io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { socket: Arc::new(socket) })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("it is bound")
+    }
+
+    /// It ends, and frees its address.
+    pub(crate) fn leave(self) {
+        drop(self.socket);
+        Forking::wait();
+    }
+
+    pub(crate) fn send(&self, to: SocketAddr, text: &str) {
+        let sent = self.socket.send_to(text.as_bytes(), to).expect("there is room");
+        assert_eq!(sent, text.len());
+    }
+
+    /// The next datagram, and where it comes from.
+    pub(crate) async fn receive(&self) -> (String, SocketAddr) {
+        let socket = self.socket.clone();
+        let received = unblock(move || {
+            let mut buffer = [0; 1024];
+            let (count, from) = socket.recv_from(&mut buffer)?;
+            Ok::<_, std::io::Error>((buffer[..count].to_vec(), from))
+        });
+        let (bytes, from) = received.await.expect("a datagram comes");
+        (String::from_utf8(bytes).expect("text"), from)
+    }
+
+    /// The number of the worker that answers at this address.
+    pub(crate) async fn answered_by(&self, address: SocketAddr) -> u32 {
+        self.send(address, "question");
+        let (answer, from) = self.receive().await;
+        assert_eq!(from, address);
+        let (name, question) = answer.split_once(' ').expect("two words");
+        assert_eq!(question, "question");
+        name.parse().expect("a number")
+    }
+}
+
 /// Something that listens and has nothing to do with a cluster.
 pub(crate) struct Stranger {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
 }
 
 impl Stranger {
     pub(crate) fn new(address: &str) -> Self {
-        Self { listener: TcpListener::bind(address).expect("the address is free") }
+        Self::try_new(address).expect("the address is free")
+    }
+
+    pub(crate) fn try_new(address: &str) -> std::io::Result<Self> {
+        Ok(Self { listener: Arc::new(TcpListener::bind(address)?) })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("it is bound")
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> TcpStream {
+        let listener = self.listener.clone();
+        unblock(move || listener.accept()).await.expect("a client comes").0
     }
 
     /// It ends, and with it all that it held.

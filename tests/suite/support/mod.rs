@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use cluster_tests::script::Report;
 
-pub(crate) use client::{Client, Gate, Stranger};
+pub(crate) use client::{Client, Correspondent, Gate, Stranger};
 pub(crate) use outside::{Folder, Forking, Outside};
 pub(crate) use scene::{Scene, run};
 pub(crate) use stage::{Stage, settings_of};

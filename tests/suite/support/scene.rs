@@ -55,7 +55,7 @@ pub(crate) fn run_by(schedule: Schedule, scenario: impl FnOnce(Scene) + Send + '
 /// A test under way.
 #[derive(Clone)]
 pub(crate) struct Scene {
-    pub(super) schedule: Schedule,
+    pub(crate) schedule: Schedule,
     host: Ipv4Addr,
     pub(super) record: Arc<Record>,
 }

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use cluster_tests::script::{Report, SCRIPT, Script, Step};
+use cluster_tests::script::{Options, Report, SCRIPT, Script, Step};
 
 use super::outside::Forking;
 use super::scene::Scene;
 use super::{Client, at_once};
 use crate::provider::cluster::{
-    Address, Cluster, Event, Events, ForkError, Schedule, Settings, Worker, WorkerId,
+    Cluster, Event, Events, ForkError, Handle, Message, Schedule, Settings, Worker, WorkerId,
 };
 
 /// A cluster whose workers are fixtures, and what is heard of it: one line an event.
 ///
 /// Lines are as [`Event`] displays them, but that
-/// * a process is `PID`, the first TCP address to listen on is `A`, the second `B`, and so on;
+/// * a process is `PID`, the first address to listen on that has a port is `A`, the second `B`,
+///   and so on, with `udp:` in front where it is one;
 /// * a message is `report WORKER REPORT`;
 /// * `disconnect` says `exited_after_disconnect`, too.
 pub(crate) struct Stage {
@@ -24,7 +25,7 @@ pub(crate) struct Stage {
     events: Events,
     unasserted: VecDeque<String>,
     pids: BTreeMap<WorkerId, u32>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<String>,
 }
 
 impl Stage {
@@ -85,14 +86,53 @@ impl Stage {
         (worker, address)
     }
 
-    /// Has a worker listen, under this number.
-    pub(crate) async fn listen(&mut self, worker: &Worker, slot: u8, address: &str) -> SocketAddr {
-        let report = self.ask(worker, Step::Listen(slot, address.to_owned())).await;
+    /// Has a worker listen, or bind a UDP address, under this number.
+    pub(crate) async fn listen(&mut self, worker: &Worker, slot: u8, name: &str) -> SocketAddr {
+        self.listen_with(worker, slot, name, Options::default()).await
+    }
+
+    /// The same with options. The primary knows of it.
+    pub(crate) async fn listen_with(
+        &mut self,
+        worker: &Worker,
+        slot: u8,
+        name: &str,
+        options: Options,
+    ) -> SocketAddr {
+        let listens = self.try_listen(worker, slot, name, options).await;
+        listens.unwrap_or_else(|report| panic!("cannot listen: {report:?}"))
+    }
+
+    /// The same, if it works.
+    pub(crate) async fn try_listen(
+        &mut self,
+        worker: &Worker,
+        slot: u8,
+        name: &str,
+        options: Options,
+    ) -> Result<SocketAddr, Report> {
+        match self.ask(worker, Step::ListenWith(slot, name.to_owned(), options)).await {
+            Report::Listening(address) => {
+                let letter = self.letter(&address);
+                self.hears([format!("listening {} {letter}", worker.id())]).await;
+                Ok(socket_address(&address))
+            }
+            report => Err(report),
+        }
+    }
+
+    /// Has a worker listen, or bind a UDP address, by itself: the primary does not know of it.
+    pub(crate) async fn listen_alone(
+        &mut self,
+        worker: &Worker,
+        slot: u8,
+        name: &str,
+        options: Options,
+    ) -> SocketAddr {
+        let report = self.ask(worker, Step::ListenWith(slot, name.to_owned(), options)).await;
         let Report::Listening(address) = report else { panic!("cannot listen: {report:?}") };
-        let address: SocketAddr = address.parse().expect("it is TCP");
-        let letter = self.letter(address);
-        self.hears([format!("listening {} {letter}", worker.id())]).await;
-        address
+        self.nothing_yet().await;
+        socket_address(&address)
     }
 
     /// Has a worker do something.
@@ -104,6 +144,12 @@ impl Stage {
     /// to be asserted.
     pub(crate) async fn ask(&mut self, worker: &Worker, step: Step) -> Report {
         self.tell(worker, step).await;
+        self.report(worker).await
+    }
+
+    /// Gives a worker a handle with which it is to do something, and waits for its next message.
+    pub(crate) async fn hand(&mut self, worker: &Worker, step: Step, handle: Handle) -> Report {
+        worker.send_handle(&step, handle).await.expect("the worker is there");
         self.report(worker).await
     }
 
@@ -141,15 +187,18 @@ impl Stage {
         }
     }
 
-    /// The next message of a worker.
+    /// The next message of a worker, decoded.
     pub(crate) async fn report(&mut self, from: &Worker) -> Report {
+        self.message(from).await.decode().expect("a worker sends reports")
+    }
+
+    /// The next message of a worker.
+    pub(crate) async fn message(&mut self, from: &Worker) -> Message {
         loop {
             let event = self.pump().await;
             let line = self.line(&event);
             match event {
-                Event::Message { worker, message } if worker == from.id() => {
-                    return message.decode().expect("a worker sends reports");
-                }
+                Event::Message { worker, message } if worker == from.id() => return message,
                 Event::Exit { worker, .. } if worker == from.id() => panic!("{line}"),
                 _ => self.unasserted.push_back(line),
             }
@@ -307,14 +356,13 @@ impl Stage {
     fn line(&mut self, event: &Event) -> String {
         match event {
             Event::Fork { worker, .. } => format!("fork {worker} PID"),
-            Event::Listening { worker, address: Address::Tcp(address) } => {
-                format!("listening {worker} {}", self.letter(*address))
+            Event::Listening { worker, address } => {
+                format!("listening {worker} {}", self.letter(&address.to_string()))
             }
             Event::Message { worker, message } => match message.decode::<Report>() {
-                Ok(Report::Listening(address)) => match address.parse() {
-                    Ok(address) => format!("report {worker} Listening {}", self.letter(address)),
-                    Err(_) => format!("report {worker} Listening {address}"),
-                },
+                Ok(Report::Listening(address)) => {
+                    format!("report {worker} Listening {}", self.letter(&address))
+                }
                 Ok(report) => format!("report {worker} {report:?}"),
                 Err(_) => event.to_string(),
             },
@@ -326,13 +374,25 @@ impl Stage {
     }
 
     /// The name of an address in lines.
-    fn letter(&mut self, address: SocketAddr) -> char {
-        let place = self.addresses.iter().position(|it| *it == address).unwrap_or_else(|| {
-            self.addresses.push(address);
+    fn letter(&mut self, address: &str) -> String {
+        if address.starts_with("unix:") {
+            return address.to_owned();
+        }
+        let place = self.addresses.iter().position(|it| it == address).unwrap_or_else(|| {
+            self.addresses.push(address.to_owned());
             self.addresses.len() - 1
         });
-        char::from(b'A' + u8::try_from(place).expect("few addresses"))
+        let letter = char::from(b'A' + u8::try_from(place).expect("few addresses"));
+        match address.starts_with("udp:") {
+            true => format!("udp:{letter}"),
+            false => letter.to_string(),
+        }
     }
+}
+
+/// An address of TCP or UDP.
+fn socket_address(address: &str) -> SocketAddr {
+    address.trim_start_matches("udp:").parse().expect("it has a port")
 }
 
 /// The settings of a worker that does this before it takes a message.

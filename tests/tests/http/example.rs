@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 pub(crate) use nix::sys::signal::Signal;
 
 use crate::client::Target;
+use crate::runtime::Runtime;
 use crate::transcript::{self, End, Line};
 
 /// A running example, in a process group of its own. Dropped, all its processes are killed.
@@ -26,15 +27,15 @@ pub(crate) struct Example {
 }
 
 impl Example {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::launch(Self::command(program()).args(arguments))
+    pub(crate) fn start(runtime: Runtime, arguments: &[&str]) -> Self {
+        Self::launch(Self::command(&runtime.program("http")).args(arguments))
     }
 
     /// So many workers on some port of 127.0.0.1, and all of them listen.
-    pub(crate) fn serving(workers: usize, more: &[&str]) -> (Self, Target) {
+    pub(crate) fn serving(runtime: Runtime, workers: usize, more: &[&str]) -> (Self, Target) {
         let count = workers.to_string();
         let common: &[&str] = &["--listen", "127.0.0.1:0", "--workers", &count];
-        let example = Self::start(&[common, more].concat());
+        let example = Self::start(runtime, &[common, more].concat());
         let target = example.listening(workers);
         (example, target)
     }
@@ -163,36 +164,6 @@ pub(crate) fn look<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::yield_now();
     }
-}
-
-/// The example, built by whoever built this test; if it was not, it is built now.
-pub(crate) fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = env::current_exe().expect("this test has a path");
-        let folder = test.ancestors().nth(2).expect("it is <target>/<profile>/deps/<test>");
-        let program = folder.join("examples/http");
-        if !program.exists() {
-            build(folder);
-        }
-        program
-    })
-}
-
-/// Builds the example into `folder`. Of several builds at once, cargo lets one go first.
-fn build(folder: &Path) {
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") => "dev",
-        Some(name) => name,
-        None => unreachable!("a profile has a name"),
-    };
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--package", "cluster-tokio", "--example", "http", "--profile", profile])
-        .arg("--target-dir")
-        .arg(folder.parent().expect("a profile's folder is in a target folder"))
-        .status();
-    assert!(status.expect("cargo starts").success(), "the example does not build");
 }
 
 fn raw(pid: u32) -> Pid {

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::example::{Example, Signal, send};
-use crate::harness::{Folder, WORKERS, get, listening, others, program};
+use crate::harness::{Folder, WORKERS, get, listening, others};
+use crate::runtime::Runtime;
 
-#[test]
-fn all_workers_know_the_newest_line_the_later_ones_too() {
-    let folder = Folder::new("announce");
-    let (example, mut input) = serving(&folder);
+pub(crate) fn all_workers_know_the_newest_line_the_later_ones_too(runtime: Runtime) {
+    let folder = Folder::new(runtime, "announce");
+    let (example, mut input) = serving(runtime, &folder);
     let server = listening(&example, WORKERS);
     let mut announce = |line: &str| writeln!(input, "{line}").expect("somebody reads");
     announce("maintenance at noon");
@@ -25,14 +25,17 @@ fn all_workers_know_the_newest_line_the_later_ones_too() {
 }
 
 /// The example with a pipe for its standard input.
-fn serving(folder: &Folder) -> (Example, File) {
+fn serving(runtime: Runtime, folder: &Folder) -> (Example, File) {
     let pipe = folder.path("input");
     let status = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts");
     assert!(status.success());
     // With both ends, so that neither side waits for the other.
     let input = File::options().read(true).write(true).open(&pipe).expect("it is a pipe");
     let mut command = Example::command(Path::new("sh"));
-    command.args(["-c", "exec \"$0\" 127.0.0.1:0 <\"$1\""]).arg(program("announce")).arg(&pipe);
+    command
+        .args(["-c", "exec \"$0\" 127.0.0.1:0 <\"$1\""])
+        .arg(runtime.program("announce"))
+        .arg(&pipe);
     (Example::launch(&mut command), input)
 }
 

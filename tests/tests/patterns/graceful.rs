@@ -6,11 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::example::{Ended, Example, Signal, look};
 use crate::harness::{PATIENCE, WORKERS, answer, listening, start};
+use crate::runtime::Runtime;
 use crate::transcript::{End, Line, ends};
 
-#[test]
-fn what_was_begun_is_finished_and_what_hangs_is_killed_at_the_limit() {
-    let example = start("graceful", &["127.0.0.1:0", "3"]);
+pub(crate) fn what_was_begun_is_finished_and_what_hangs_is_killed_at_the_limit(runtime: Runtime) {
+    let example = start(runtime, "graceful", &["127.0.0.1:0", "3"]);
     let server = listening(&example, WORKERS);
     let mut hanging = begin_upload(server).expect("it listens");
     let mut upload = begin_upload(server).expect("it listens");
@@ -27,9 +27,8 @@ fn what_was_begun_is_finished_and_what_hangs_is_killed_at_the_limit() {
     one_was_killed(example);
 }
 
-#[test]
-fn a_second_signal_does_not_wait_for_the_limit() {
-    let example = start("graceful", &["127.0.0.1:0", "3600"]);
+pub(crate) fn a_second_signal_does_not_wait_for_the_limit(runtime: Runtime) {
+    let example = start(runtime, "graceful", &["127.0.0.1:0", "3600"]);
     let server = listening(&example, WORKERS);
     let hanging = begin_upload(server).expect("it listens");
     example.signal(Signal::SIGTERM);

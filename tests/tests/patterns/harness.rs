@@ -5,19 +5,18 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use crate::client::Target;
 use crate::example::{Example, look};
+use crate::runtime::Runtime;
 use crate::transcript::Line;
 
 /// A running example.
-pub(crate) fn start(name: &str, arguments: &[&str]) -> Example {
-    Example::launch(Example::command(&program(name)).args(arguments))
+pub(crate) fn start(runtime: Runtime, name: &str, arguments: &[&str]) -> Example {
+    Example::launch(Example::command(&runtime.program(name)).args(arguments))
 }
 
 /// Where its workers listen, once there are so many.
@@ -122,8 +121,8 @@ pub(crate) fn crowd(total: usize, at_a_time: usize, visit: impl Fn(usize) + Sync
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(crate) fn new(name: &str) -> Self {
-        let name = format!("cluster-patterns-{}-{name}", std::process::id());
+    pub(crate) fn new(runtime: Runtime, name: &str) -> Self {
+        let name = format!("cluster-patterns-{}-{runtime}-{name}", std::process::id());
         let path = env::temp_dir().join(name);
         fs::create_dir(&path).expect("nobody else has this name");
         Self(path)
@@ -141,42 +140,8 @@ impl Drop for Folder {
     }
 }
 
-/// An example, built by whoever built these tests; if one was not, all are built now.
-pub(crate) fn program(name: &str) -> PathBuf {
-    static PROFILE: OnceLock<PathBuf> = OnceLock::new();
-    let folder = PROFILE.get_or_init(|| {
-        let test = env::current_exe().expect("this test has a path");
-        let folder = test.ancestors().nth(2).expect("it is <target>/<profile>/deps/<test>");
-        if EXAMPLES.iter().any(|name| !folder.join("examples").join(name).exists()) {
-            build(folder);
-        }
-        folder.to_owned()
-    });
-    folder.join("examples").join(name)
-}
-
-/// Builds the examples into `folder`.
-fn build(folder: &Path) {
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") => "dev",
-        Some(name) => name,
-        None => unreachable!("a profile has a name"),
-    };
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--package", "cluster-tokio", "--profile", profile])
-        .args(EXAMPLES.iter().flat_map(|name| ["--example", name]))
-        .arg("--target-dir")
-        .arg(folder.parent().expect("a profile's folder is in a target folder"))
-        .status();
-    assert!(status.expect("cargo starts").success(), "the examples do not build");
-}
-
 /// How many workers each example has that serves.
 pub(crate) const WORKERS: usize = 4;
-
-const EXAMPLES: [&str; 7] =
-    ["announce", "graceful", "pool", "rolling", "status", "sticky", "watchdog"];
 
 /// A connection that is silent for so long hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

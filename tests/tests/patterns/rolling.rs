@@ -7,13 +7,13 @@ use std::thread;
 
 use crate::client::Target;
 use crate::example::{Example, Signal};
-use crate::harness::{Folder, WORKERS, crowd, others, program, said};
+use crate::harness::{Folder, WORKERS, crowd, others, said};
+use crate::runtime::Runtime;
 use crate::transcript::{End, ends};
 
-#[test]
-fn two_thousand_connections_during_rollouts_and_none_fails() {
-    let folder = Folder::new("rollouts");
-    let (example, target) = serving(&folder);
+pub(crate) fn two_thousand_connections_during_rollouts_and_none_fails(runtime: Runtime) {
+    let folder = Folder::new(runtime, "rollouts");
+    let (example, target) = serving(runtime, &folder);
     let rollouts = thread::scope(|scope| {
         let clients = scope.spawn(|| {
             crowd(2_000, 8, |_| {
@@ -39,16 +39,15 @@ fn two_thousand_connections_during_rollouts_and_none_fails() {
     assert!(ends.values().all(|end| *end == End::GRACEFUL), "{ends:?}");
 }
 
-#[test]
-fn a_broken_deploy_leaves_the_old_workers_where_they_are() {
-    let folder = Folder::new("broken");
+pub(crate) fn a_broken_deploy_leaves_the_old_workers_where_they_are(runtime: Runtime) {
+    let folder = Folder::new(runtime, "broken");
     let [dies, hangs] = [("dies", "exit 3"), ("hangs", "exec sleep 600")].map(|(name, line)| {
         let path = folder.path(name);
         fs::write(&path, format!("#!/bin/sh\n{line}\n")).expect("the folder is ours");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
         path
     });
-    let (example, target) = serving(&folder);
+    let (example, target) = serving(runtime, &folder);
     let old = example.workers();
     for (program, verdict) in [
         (&dies, "worker 5 did not listen, but ended: code=3 signal=-"),
@@ -64,7 +63,7 @@ fn a_broken_deploy_leaves_the_old_workers_where_they_are() {
             assert_eq!(old.get(&id), Some(&pid));
         });
     }
-    deploy(&folder, &program("rolling"));
+    deploy(&folder, &runtime.program("rolling"));
     example.signal(Signal::SIGHUP);
     said(&example, "rollout done");
     assert_eq!(example.workers().into_keys().collect::<Vec<_>>(), [7, 8, 9, 10]);
@@ -74,8 +73,8 @@ fn a_broken_deploy_leaves_the_old_workers_where_they_are() {
 }
 
 /// The example, started by a name in this folder.
-fn serving(folder: &Folder) -> (Example, Target) {
-    deploy(folder, &program("rolling"));
+fn serving(runtime: Runtime, folder: &Folder) -> (Example, Target) {
+    deploy(folder, &runtime.program("rolling"));
     let mut command = Example::command(&folder.path("server"));
     let example = Example::launch(command.args(["127.0.0.1:0", "3"]));
     let target = example.listening(WORKERS);

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use crate::example::{Example, Signal, look, send};
 use crate::harness::{WORKERS, get, listening, others, said, start};
+use crate::runtime::Runtime;
 use crate::transcript::{End, Line};
 
-#[test]
-fn sums_are_right_and_the_dead_are_in_them() {
-    let (example, server, status) = serving();
+pub(crate) fn sums_are_right_and_the_dead_are_in_them(runtime: Runtime) {
+    let (example, server, status) = serving(runtime);
     ask(server, 25, 5);
     expect(status, "cluster_requests_total 30");
     expect(status, "cluster_errors_total 5");
@@ -37,8 +37,8 @@ fn sums_are_right_and_the_dead_are_in_them() {
     assert_eq!(others(&lines).last(), Some("total requests=48 errors=6"));
 }
 
-fn serving() -> (Example, SocketAddr, SocketAddr) {
-    let example = start("status", &["127.0.0.1:0", "127.0.0.1:0", "0.05"]);
+fn serving(runtime: Runtime) -> (Example, SocketAddr, SocketAddr) {
+    let example = start(runtime, "status", &["127.0.0.1:0", "127.0.0.1:0", "0.05"]);
     let status = said(&example, "status ").parse().expect("an address");
     let server = listening(&example, WORKERS);
     (example, server, status)

@@ -7,11 +7,11 @@ use std::thread;
 use crate::example::{Example, Signal, send};
 use crate::harness::{WORKERS, connect_from, crowd, exchange, expect_accepted, said, start};
 use crate::processes::expect_stopped;
+use crate::runtime::Runtime;
 use crate::transcript::{End, Line, ends};
 
-#[test]
-fn a_client_keeps_its_worker_when_another_one_is_replaced() {
-    let (example, server) = serving();
+pub(crate) fn a_client_keeps_its_worker_when_another_one_is_replaced(runtime: Runtime) {
+    let (example, server) = serving(runtime);
     let home = homes(server);
     for (client, worker) in &home {
         assert_eq!(visit(*client, server), (*worker, 2));
@@ -26,9 +26,8 @@ fn a_client_keeps_its_worker_when_another_one_is_replaced() {
     example.finish();
 }
 
-#[test]
-fn what_a_worker_had_not_taken_when_it_died_goes_to_the_next_choice() {
-    let (example, server) = serving();
+pub(crate) fn what_a_worker_had_not_taken_when_it_died_goes_to_the_next_choice(runtime: Runtime) {
+    let (example, server) = serving(runtime);
     let client = client(0);
     let (victim, _) = visit(client, server);
     let pid = pid_of(&example, victim);
@@ -44,9 +43,8 @@ fn what_a_worker_had_not_taken_when_it_died_goes_to_the_next_choice() {
     example.finish();
 }
 
-#[test]
-fn workers_that_leave_one_after_the_other_lose_no_connection() {
-    let (example, server) = serving();
+pub(crate) fn workers_that_leave_one_after_the_other_lose_no_connection(runtime: Runtime) {
+    let (example, server) = serving(runtime);
     let workers: BTreeSet<u32> = homes(server).into_values().collect();
     thread::scope(|scope| {
         let clients = scope.spawn(|| {
@@ -67,8 +65,8 @@ fn workers_that_leave_one_after_the_other_lose_no_connection() {
     assert_eq!(ends(&example.finish()).len(), 2 * WORKERS);
 }
 
-fn serving() -> (Example, SocketAddr) {
-    let example = start("sticky", &["127.0.0.1:0"]);
+fn serving(runtime: Runtime) -> (Example, SocketAddr) {
+    let example = start(runtime, "sticky", &["127.0.0.1:0"]);
     let online: Vec<Line> = (1..=4).map(|id| Line::Online { id }).collect();
     example.wait_for(&online);
     let server = said(&example, "accepting ").parse().expect("an address");

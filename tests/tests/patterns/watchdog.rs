@@ -7,11 +7,11 @@ use std::thread;
 
 use crate::client::Target;
 use crate::harness::{PATIENCE, WORKERS, listening, others, said, start};
+use crate::runtime::Runtime;
 use crate::transcript::{End, Line, ends};
 
-#[test]
-fn a_blocked_worker_is_replaced_and_the_others_serve_meanwhile() {
-    let example = start("watchdog", &["127.0.0.1:0", "--every", "0.25", "--missed", "12"]);
+pub(crate) fn a_blocked_worker_is_replaced_and_the_others_serve_meanwhile(runtime: Runtime) {
+    let example = start(runtime, "watchdog", &["127.0.0.1:0", "--every", "0.25", "--missed", "12"]);
     assert_eq!(said(&example, "budgets "), "boot=30s run=3s (12 pings)");
     let server = listening(&example, WORKERS);
     let mut blocking = TcpStream::connect(server).expect("it listens");
@@ -48,20 +48,21 @@ fn a_blocked_worker_is_replaced_and_the_others_serve_meanwhile() {
     assert_eq!(ends(&lines).len(), WORKERS + 1, "and nobody else was killed");
 }
 
-#[test]
-fn to_start_may_take_longer_than_to_answer() {
-    let example =
-        start("watchdog", &["127.0.0.1:0", "--slow", "4", "--every", "0.2", "--missed", "15"]);
+pub(crate) fn to_start_may_take_longer_than_to_answer(runtime: Runtime) {
+    let example = start(
+        runtime,
+        "watchdog",
+        &["127.0.0.1:0", "--slow", "4", "--every", "0.2", "--missed", "15"],
+    );
     assert_eq!(said(&example, "budgets "), "boot=30s run=3s (15 pings)");
     listening(&example, WORKERS);
     let lines = example.finish();
     assert_eq!(ends(&lines).len(), WORKERS, "and nobody was killed");
 }
 
-#[test]
-fn but_not_for_ever() {
+pub(crate) fn but_not_for_ever(runtime: Runtime) {
     let options = ["127.0.0.1:0", "--slow", "3600", "--boot", "0.5", "--every", "0.1"];
-    let example = start("watchdog", &options);
+    let example = start(runtime, "watchdog", &options);
     for id in 1..=WORKERS as u32 + 1 {
         said(&example, &format!("worker {id} does not listen (5 rounds)"));
         example.wait_for(&[Line::Exit { id, end: End::killed(false) }]);

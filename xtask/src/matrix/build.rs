@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, Package, Target, TargetKind};
 
-use super::contract::NAMESAKES;
+use super::contract::{RUNTIMES, examples};
 use super::program::{Program, Tests};
 use crate::{Failure, cargo};
 
@@ -72,17 +72,21 @@ fn executable(artifact: Artifact, metadata: &Metadata) -> Option<Program> {
     Some(program(package, &name, selector, tests))
 }
 
-/// Builds examples and fixture programs: the conformance tests start them.
+/// Builds the examples that tests start, just as these would do it themselves: here somebody sees
+/// how it goes on, and no test waits for it. Fixture programs are built with their tests.
 fn build_what_tests_start(root: &Path, metadata: &Metadata) -> Result<(), Failure> {
-    let packages = metadata.workspace_packages();
-    let namesakes = packages.iter().filter(|package| NAMESAKES.contains(&package.name.as_str()));
-    let status = cargo::cargo(root)
-        .args(["build", "--workspace", "--all-features", "--examples", "--bins"])
-        .args(namesakes.map(|package| format!("--exclude={}", package.name)))
-        .stdin(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err(format!("what the tests start does not build (cargo build: {status})").into());
+    for (package, folder) in RUNTIMES.iter().map(|runtime| examples(runtime)) {
+        if !metadata.workspace_packages().iter().any(|it| it.name.as_str() == package) {
+            continue;
+        }
+        let status = cargo::cargo(root)
+            .args(["build", "--examples", "--package", &package, "--target-dir"])
+            .arg(metadata.target_directory.join(folder))
+            .stdin(Stdio::null())
+            .status()?;
+        if !status.success() {
+            return Err(format!("the examples of {package} do not build ({status})").into());
+        }
     }
     Ok(())
 }

@@ -12,9 +12,15 @@ use super::program::{Program, Tests};
 /// is a flavour (a provider to test), each of its tests is named `schedule::group::scenario`.
 const CONFORMANCE_PACKAGE: &str = "cluster-tests";
 
-/// Packages whose examples have the names of another package's: cargo would put both in the same
-/// place, and the tests start the other's.
-pub(crate) const NAMESAKES: &[&str] = &["cluster-smol"];
+/// The runtimes whose examples the conformance package tests, too. Each of these tests is named
+/// `runtime::example::promise`.
+pub(crate) const RUNTIMES: &[&str] = &["tokio", "smol"];
+
+/// The package of a runtime, and the folder in the target folder where the tests have its
+/// examples: not the one of all packages, in which the examples of two may not have one name.
+pub(crate) fn examples(runtime: &str) -> (String, String) {
+    (format!("cluster-{runtime}"), format!("{runtime}-examples"))
+}
 
 /// How long an executable, or a library's documentation, may test before it counts as hanging,
 /// and how long what it has started may then go on holding its output.
@@ -29,7 +35,7 @@ pub(crate) const WHOLE_PROGRAM: &str = "(executable)";
 pub(crate) enum Row {
     /// A crate of the workspace.
     Crate(String),
-    /// A group of scenarios of the conformance suite.
+    /// A group of scenarios of the conformance suite, or an example.
     Group(String),
 }
 
@@ -49,6 +55,8 @@ pub(crate) enum Column {
         /// Who gets the next connection.
         schedule: String,
     },
+    /// The examples of this runtime.
+    Examples(String),
 }
 
 /// Where the test `name` of `program` is counted.
@@ -58,6 +66,9 @@ pub(crate) fn place(program: &Program, name: &str) -> (Row, Column) {
         Tests::Unit(_) => (package(), Column::Unit),
         Tests::Doc => (package(), Column::Doc),
         Tests::Integration(_) if program.package == CONFORMANCE_PACKAGE => match scenario(name) {
+            Some((runtime, example)) if RUNTIMES.contains(&runtime) => {
+                (Row::Group(example.to_owned()), Column::Examples(runtime.to_owned()))
+            }
             Some((schedule, group)) => {
                 let (binary, schedule) = (program.target.clone(), schedule.to_owned());
                 (Row::Group(group.to_owned()), Column::Flavour { binary, schedule })
@@ -68,7 +79,8 @@ pub(crate) fn place(program: &Program, name: &str) -> (Row, Column) {
     }
 }
 
-/// The schedule and the group of a conformance test; other tests have other names.
+/// The schedule and the group of a conformance test, or the runtime and the name of an example;
+/// other tests have other names.
 fn scenario(name: &str) -> Option<(&str, &str)> {
     match *name.split("::").collect::<Vec<_>>() {
         [schedule, group, _] => Some((schedule, group)),
@@ -91,6 +103,7 @@ impl fmt::Display for Column {
             Self::Doc => f.write_str("doc"),
             Self::Integration => f.write_str("integration"),
             Self::Flavour { binary, schedule } => write!(f, "{binary} {schedule}"),
+            Self::Examples(runtime) => write!(f, "{runtime} examples"),
         }
     }
 }
@@ -117,5 +130,23 @@ mod tests {
         assert_eq!(scenario("fixtures::build"), None);
         assert_eq!(scenario("rr::lifecycle::basic::deep"), None);
         assert_eq!(scenario(WHOLE_PROGRAM), None);
+    }
+
+    #[test]
+    fn examples_have_a_column_for_each_runtime() {
+        let program = Program {
+            package: CONFORMANCE_PACKAGE.to_owned(),
+            version: "0.1.0".to_owned(),
+            manifest: "/nowhere/Cargo.toml".into(),
+            target: "patterns".to_owned(),
+            selector: Vec::new(),
+            tests: Tests::Integration("/nowhere/patterns".into()),
+        };
+        let row = Row::Group("graceful".to_owned());
+        let column = Column::Examples("smol".to_owned());
+        assert_eq!(place(&program, "smol::graceful::promise"), (row.clone(), column));
+        let (binary, schedule) = ("patterns".to_owned(), "rr".to_owned());
+        let column = Column::Flavour { binary, schedule };
+        assert_eq!(place(&program, "rr::graceful::promise"), (row, column));
     }
 }

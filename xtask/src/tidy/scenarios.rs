@@ -16,6 +16,9 @@ const SUITE: &str = "tests/suite/";
 /// What every test of the suite takes, and nothing besides.
 const SCENE: &str = "Scene";
 
+/// What every test takes that is made for each runtime, and nothing besides.
+const RUNTIME: &str = "Runtime";
+
 /// Who else proves scenarios, and what the paths of those tests begin with.
 const PLACES: &[(&str, &str)] = &[
     ("core", "cluster-core/"),
@@ -139,10 +142,11 @@ impl<'a> Proofs<'a> {
         for source in &tree.sources {
             if source.path.starts_with(SUITE) {
                 found.suite_exists = true;
-                found.suite.extend(scenarios(source));
+                found.suite.extend(taking(SCENE, source));
             }
             for (place, _) in PLACES.iter().filter(|(_, path)| source.path.starts_with(path)) {
-                found.elsewhere.extend(tests(source).into_iter().map(|name| (*place, name)));
+                let tests = tests(source).into_iter().chain(taking(RUNTIME, source));
+                found.elsewhere.extend(tests.map(|name| (*place, name)));
             }
         }
         found
@@ -167,15 +171,15 @@ impl<'a> Proofs<'a> {
     }
 }
 
-/// The functions that take a scene: the suite's macros make tests of them.
-fn scenarios(source: &Source) -> Vec<&str> {
+/// The functions that take this and nothing else: macros make tests of them.
+fn taking<'a>(what: &str, source: &'a Source) -> Vec<&'a str> {
     let texts: Vec<&str> = source.lexemes().map(|(_, text)| text).collect();
     let functions = (0..texts.len()).filter(|at| texts[*at] == "fn");
-    let takes_a_scene = |at: &usize| {
+    let takes_it = |at: &usize| {
         texts.get(at + 2) == Some(&"(")
-            && matches!(enclosed(&texts[at + 2..]), [_, ":", taken] if *taken == SCENE)
+            && matches!(enclosed(&texts[at + 2..]), [_, ":", taken] if *taken == what)
     };
-    functions.filter(takes_a_scene).map(|at| texts[at + 1]).collect()
+    functions.filter(takes_it).map(|at| texts[at + 1]).collect()
 }
 
 /// The functions that are declared as tests, those inside macros included.
@@ -248,6 +252,16 @@ mod tests {
         assert_eq!(found(row, &[core, elsewhere]), one("sys has no test `c`"));
         let all = ["core has no test `a`", "core has no test `b`", "sys has no test `c`"];
         assert_eq!(found(row, &[]), all.map(|it| (5, it.to_owned())));
+    }
+
+    #[test]
+    fn what_is_proved_on_each_runtime_is_proved() {
+        let row = "| `third` | Works. | http `a` |\n";
+        let test = "pub(crate) fn a(runtime: Runtime) {}";
+        assert_eq!(found(row, &[("tests/tests/http/http.rs", test)]), []);
+        let helper = "fn a(runtime: Runtime, folder: &Folder) {}";
+        let wrong = one("http has no test `a`");
+        assert_eq!(found(row, &[("tests/tests/http/http.rs", helper)]), wrong);
     }
 
     #[test]

@@ -12,6 +12,7 @@ const LISTED: &[(&str, &str)] = &[
     ("cluster-sys/src/signal.rs", "a process signals itself, whatever the signal"),
     ("cluster-sys/src/socket.rs", "a descriptor known by its number is copied"),
     ("cluster-sys/src/socket/accept.rs", "accept4 with the address has no safe wrapper"),
+    ("cluster-sys/src/socket/spread.rs", "a program is attached to a socket by its address"),
     ("cluster-sys/src/spawn/child.rs", "steps between fork and exec"),
     ("cluster-sys/src/spawn/plan.rs", "descriptors are lifted out of the way of a fork"),
     ("cluster-sys/tests/channel.rs", "descriptors are made to order"),

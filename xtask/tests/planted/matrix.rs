@@ -76,19 +76,63 @@ mod none {
 fn alone() {}
 "#;
 
+/// Starts the examples of both runtimes, which have one name.
+const EXAMPLES: &str = r#"
+fn says(runtime: &str) {
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap();
+    let example = target.join(format!("{runtime}-examples/debug/examples/http"));
+    let said = std::process::Command::new(example).output().unwrap().stdout;
+    assert_eq!(said, runtime.as_bytes());
+}
+
+mod tokio {
+    mod http {
+        #[test]
+        fn promise() {
+            crate::says("tokio");
+        }
+    }
+}
+
+mod smol {
+    mod http {
+        #[test]
+        fn promise() {
+            crate::says("smol");
+        }
+    }
+}
+"#;
+
+const WORKSPACE: &str = r#"
+[workspace]
+resolver = "3"
+members = ["alpha", "cluster-smol", "cluster-tokio", "suite"]
+"#;
+
 fn planted() -> Scratch {
     let scratch = Scratch::new();
     let manifest = |name: &str| {
         format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")
     };
     scratch
-        .plant("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"alpha\", \"suite\"]\n")
+        .plant("Cargo.toml", WORKSPACE)
         .plant("alpha/Cargo.toml", &manifest("alpha"))
         .plant("alpha/src/lib.rs", ALPHA)
         .plant("alpha/tests/mortal.rs", MORTAL)
         .plant("suite/Cargo.toml", &manifest("cluster-tests"))
         .plant("suite/src/bin/fixture.rs", "fn main() {}\n")
+        .plant("suite/tests/patterns.rs", EXAMPLES)
         .plant("suite/tests/tokio_current.rs", FLAVOUR);
+    for runtime in ["tokio", "smol"] {
+        let package = format!("cluster-{runtime}");
+        let example = format!("fn main() {{\n    print!(\"{runtime}\");\n}}\n");
+        scratch
+            .plant(&format!("{package}/Cargo.toml"), &manifest(&package))
+            .plant(&format!("{package}/src/lib.rs"), "")
+            .plant(&format!("{package}/examples/http.rs"), &example);
+    }
     scratch
 }
 
@@ -106,10 +150,16 @@ fn every_kind_of_test_is_run_counted_and_explained() {
     assert_contains(
         &said,
         &[
-            "               unit  doc  integration  tokio_current none  tokio_current rr\n",
-            "alpha          1/1   1/1  0/1          -                   -\n",
-            "lifecycle      -     -    -            2/0                 1/0\n",
-            "tokio_current  -     -    1/0          -                   -\n",
+            "               unit  doc  integration  tokio_current none  tokio_current rr  \
+             smol examples  tokio examples\n",
+            "alpha          1/1   1/1  0/1          -                   -                 \
+             -              -\n",
+            "http           -     -    -            -                   -                 \
+             1/0            1/0\n",
+            "lifecycle      -     -    -            2/0                 1/0               \
+             -              -\n",
+            "tokio_current  -     -    1/0          -                   -                 \
+             -              -\n",
             "FAILED alpha alpha tests::bad\n  \
              cargo test -p alpha --all-features --lib -- --exact tests::bad\n  | before the end\n",
             "FAILED alpha alpha alpha/src/lib.rs - (line 8)\n  \
@@ -118,10 +168,10 @@ fn every_kind_of_test_is_run_counted_and_explained() {
             "  | no verdict: signal: 6",
             "last words\n",
             "skipped alpha alpha tests::slow: takes a day\n",
-            "\n\n6 passed, 3 failed, 1 skipped\n",
+            "\n\n8 passed, 3 failed, 1 skipped\n",
         ],
     );
-    assert_eq!(said.stdout.lines().last(), Some("6 passed, 3 failed, 1 skipped"));
+    assert_eq!(said.stdout.lines().last(), Some("8 passed, 3 failed, 1 skipped"));
     assert_eq!(said.code, Some(1));
     assert!(said.stderr.contains("cluster-tests test tokio_current: 4 passed, 0 failed, "));
 

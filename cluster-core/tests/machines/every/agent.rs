@@ -19,6 +19,7 @@ enum Letter {
     Close,
     Take,
     GiveBack,
+    Finished,
     Disconnect,
     Kill,
     CloseChannel,
@@ -31,6 +32,9 @@ enum Letter {
     Connection,
     ConnectionStray,
     ConnectionBare,
+    Cordoned,
+    Uncordoned,
+    Probed,
     AskedToLeave,
     LeaveNoted,
     Unexpected,
@@ -41,11 +45,12 @@ enum Letter {
 
 use Letter::*;
 
-const ALPHABET: [Letter; 20] = [
+const ALPHABET: [Letter; 24] = [
     Listen,
     Close,
     Take,
     GiveBack,
+    Finished,
     Disconnect,
     Kill,
     CloseChannel,
@@ -57,6 +62,9 @@ const ALPHABET: [Letter; 20] = [
     Connection,
     ConnectionStray,
     ConnectionBare,
+    Cordoned,
+    Uncordoned,
+    Probed,
     AskedToLeave,
     LeaveNoted,
     Unexpected,
@@ -94,6 +102,11 @@ struct Life {
     /// Hand-offs that the primary waits for an answer to.
     unanswered: BTreeSet<HandoffId>,
     end: End,
+    /// The primary wants to know of ends, and has been told of so many.
+    counted: bool,
+    finished: u32,
+    cordoned: bool,
+    answered_probe: bool,
     disconnected: bool,
     draining: bool,
     ended: bool,
@@ -120,6 +133,10 @@ impl Life {
             delivered: Vec::new(),
             unanswered: BTreeSet::new(),
             end: End::None,
+            counted: false,
+            finished: 0,
+            cordoned: false,
+            answered_probe: false,
             disconnected: false,
             draining: false,
             ended: false,
@@ -161,6 +178,10 @@ impl Life {
                 self.held.insert(name);
                 self.agent.give_back(listener, HandleToken::new(name), None);
             }
+            Finished => {
+                self.delivered.pop().expect("something was delivered");
+                self.agent.finished(1);
+            }
             Disconnect => self.agent.disconnect(),
             Kill => self.agent.kill(Signal::TERM),
             _ => self.agent.close_channel(),
@@ -170,8 +191,8 @@ impl Life {
     fn message(&mut self, letter: Letter) -> Option<(ToWorker, Option<HandleToken>)> {
         let request = self.requests.first().copied().unwrap_or(RequestId(99));
         let grant = |number, sharing| {
-            let listener = ListenerId(number);
-            Ok(Grant { listener, address: tcp(80), sharing, data: Vec::new() })
+            let (listener, counted) = (ListenerId(number), letter == Granted);
+            Ok(Grant { listener, address: tcp(80), sharing, counted, data: Vec::new() })
         };
         let listener = match letter {
             Connection | ConnectionBare => self.listener(),
@@ -185,7 +206,8 @@ impl Life {
             }
             GrantedWithSocket | GrantedSocketLost => {
                 self.granted += 1;
-                let result = grant(self.granted, Sharing::Kernel);
+                let sharing = [Sharing::Kernel, Sharing::Sharded][self.granted as usize % 2];
+                let result = grant(self.granted, sharing);
                 let socket = (letter == GrantedWithSocket).then(|| self.token());
                 (ToWorker::Listen { request, result }, socket)
             }
@@ -206,6 +228,9 @@ impl Life {
                 }
                 (ToWorker::Connection { listener, handoff, peer: None }, handle)
             }
+            Cordoned => (ToWorker::Cordon, None),
+            Uncordoned => (ToWorker::Uncordon, None),
+            Probed => (ToWorker::Probe, None),
             AskedToLeave => (ToWorker::Disconnect, None),
             LeaveNoted => (ToWorker::LeaveNoted, None),
             Unexpected => (ToWorker::LeaveNoted, Some(self.token())),
@@ -253,6 +278,11 @@ impl Life {
                     ToPrimary::Taken { handoff } | ToPrimary::Refused { handoff } => {
                         assert!(self.unanswered.remove(&handoff), "answered once");
                     }
+                    ToPrimary::Finished { count } => {
+                        assert!(self.counted, "said where it is wanted");
+                        self.finished += count;
+                    }
+                    ToPrimary::Awake => self.answered_probe = true,
                     _ => {}
                 }
                 if let Some(token) = handle {
@@ -299,6 +329,10 @@ impl Life {
             Event::Available { listener } => {
                 assert!(self.agent.untaken(listener) > 0, "there is one to take");
             }
+            Event::Cordoned { cordoned } => {
+                assert_eq!(self.heard, Some(if cordoned { Cordoned } else { Uncordoned }));
+                assert_ne!(std::mem::replace(&mut self.cordoned, cordoned), cordoned, "news");
+            }
             Event::Closed { listener } => {
                 assert!(self.listeners.remove(&listener), "closed once");
             }
@@ -316,11 +350,13 @@ impl Trial for Life {
     type Letter = Letter;
 
     fn allows(&self, letter: Letter) -> bool {
-        letter != GiveBack || !self.delivered.is_empty()
+        !matches!(letter, GiveBack | Finished) || !self.delivered.is_empty()
     }
 
     fn apply(&mut self, letter: Letter) {
         (self.heard, self.adopted) = (Some(letter), false);
+        self.counted |= letter == Granted && self.end == End::None && !self.requests.is_empty();
+        let (finished, open) = (self.finished, self.end == End::None);
         if let Some((message, handle)) = self.message(letter) {
             self.agent.handle_input(Input::Received { message, handle });
         } else if letter == ChannelEnds {
@@ -332,6 +368,11 @@ impl Trial for Life {
             self.command(letter);
         }
         self.drain();
-        (self.heard, self.adopted) = (None, false);
+        let said = u32::from(letter == Finished && self.counted && open);
+        assert_eq!(self.finished - finished, said, "each end once");
+        let answered = std::mem::take(&mut self.answered_probe);
+        assert_eq!(answered, letter == Probed && open, "a probe is answered at once");
+        assert_eq!(self.agent.is_cordoned(), self.cordoned, "as it was told");
+        (self.heard, self.adopted, self.finished) = (None, false, 0);
     }
 }

@@ -1,82 +1,22 @@
 //! Every short life of one worker, as the primary sees it.
 
+mod letter;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use cluster_core::primary::{Action, Event, Input, Primary};
 use cluster_core::{
     Config, ExitStatus, HandleName, HandleToken, HandoffId, ListenSpec, ListenerId, OsError,
-    Output, Pid, Reason, RequestId, Schedule, Signal, ToPrimary, ToWorker, WorkerId,
+    Output, Pid, Reason, RequestId, Schedule, Sharing, Signal, SlotId, ToPrimary, ToWorker,
+    WorkerId,
 };
 
 use super::{Trial, every_sequence};
 use crate::world::{epoch, tcp};
 
-/// What can happen to a primary with one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Letter {
-    // Commands.
-    Disconnect,
-    DisconnectAll,
-    Kill,
-    EndChannel,
-    // The process and its channel.
-    Spawned,
-    SpawnFailed,
-    Exited,
-    ChannelClosed,
-    ChannelBroken,
-    // What the worker says.
-    Online,
-    Listen,
-    Listening,
-    Close,
-    Leaving,
-    Taken,
-    Refused,
-    TakenStray,
-    RefusedStray,
-    Returned,
-    Unexpected,
-    // Sockets and time.
-    Bound,
-    BindFailed,
-    LendFailed,
-    Accepted,
-    AcceptFailed,
-    SecondPasses,
-}
-
-use Letter::*;
-
-const ALPHABET: [Letter; 26] = [
-    Disconnect,
-    DisconnectAll,
-    Kill,
-    EndChannel,
-    Spawned,
-    SpawnFailed,
-    Exited,
-    ChannelClosed,
-    ChannelBroken,
-    Online,
-    Listen,
-    Listening,
-    Close,
-    Leaving,
-    Taken,
-    Refused,
-    TakenStray,
-    RefusedStray,
-    Returned,
-    Unexpected,
-    Bound,
-    BindFailed,
-    LendFailed,
-    Accepted,
-    AcceptFailed,
-    SecondPasses,
-];
+use letter::ALPHABET;
+use letter::Letter::{self, *};
 
 /// What the host promises rules most sequences out: `Spawn` is answered once and before all
 /// else about the worker, its end of the channel and its exit are reported once each and after
@@ -123,6 +63,32 @@ fn every_life_with_copies() {
     });
 }
 
+/// As before, where each worker has a socket of its own.
+#[test]
+fn every_life_with_sockets() {
+    every_sequence("with sockets, from the fork", &ALPHABET, 6, || {
+        Life::begin_under(Schedule::Sharded, &[], Promises::Kept)
+    });
+    let before = [Spawned, Online, Listen, Bound, Listening];
+    every_sequence("with sockets, beside another", &ALPHABET, 4, || {
+        let mut life = Life::begin_under(Schedule::Sharded, &before, Promises::Kept);
+        life.add_sibling();
+        life
+    });
+    every_sequence("with sockets, broken promises", &ALPHABET, 4, || {
+        Life::begin_under(Schedule::Sharded, &before, Promises::Broken)
+    });
+}
+
+/// As before, where ends are counted, and what all have refused waits.
+#[test]
+fn every_life_under_a_schedule_that_counts() {
+    let before = [Spawned, Online, Listen, Bound, Listening, Accepted];
+    every_sequence("counted, listening", &ALPHABET, 5, || {
+        Life::begin_under(Schedule::LeastLoaded, &before, Promises::Kept)
+    });
+}
+
 /// A host that promises nothing, and a worker that says anything at any time, cannot make the
 /// primary panic, lose a descriptor, or tell an end twice.
 #[test]
@@ -151,9 +117,13 @@ struct Life {
     tokens: u64,
     held: BTreeSet<HandleName>,
     in_flight: Vec<HandoffId>,
-    /// Listeners that were asked for, and whether they accept once they are bound.
+    /// Listeners that were asked for, and their sockets once they are bound, with whether the
+    /// primary accepts from them.
     binding: BTreeSet<ListenerId>,
-    bound: BTreeMap<ListenerId, bool>,
+    bound: BTreeMap<ListenerId, BTreeMap<SlotId, bool>>,
+    opening: BTreeSet<(ListenerId, SlotId)>,
+    /// Listeners whose queues are asked for.
+    inspected: BTreeSet<ListenerId>,
     /// What was lent to the worker by the last letter.
     lent: Option<ListenerId>,
     farewells: u32,
@@ -189,6 +159,13 @@ impl Life {
 
     fn begin_under(schedule: Schedule, before: &[Letter], promises: Promises) -> Self {
         let config = Config::new(schedule, 2, 2).expect("sensible");
+        let config = config.with_budget(3).expect("sensible");
+        let waits = schedule == Schedule::LeastLoaded;
+        let config = config.with_refused(if waits {
+            cluster_core::Refused::Wait
+        } else {
+            cluster_core::Refused::Close
+        });
         let mut primary = Primary::new(config);
         let worker = primary.fork().expect("room");
         let mut life = Self {
@@ -204,6 +181,8 @@ impl Life {
             in_flight: Vec::new(),
             binding: BTreeSet::new(),
             bound: BTreeMap::new(),
+            opening: BTreeSet::new(),
+            inspected: BTreeSet::new(),
             lent: None,
             farewells: 0,
         };
@@ -233,11 +212,16 @@ impl Life {
             ChannelClosed | ChannelBroken => facts.spawned && !facts.closed,
             Taken | Refused => speaks && !self.in_flight.is_empty(),
             Online | Listen | Listening | Close | Leaving | TakenStray | RefusedStray
-            | Returned | Unexpected => speaks,
+            | Returned | Finished | Awake | Unexpected => speaks,
             Bound | BindFailed => !self.binding.is_empty(),
+            SlotOpened | SlotFailed => !self.opening.is_empty(),
+            Queued | NothingQueued => !self.inspected.is_empty(),
             LendFailed => self.lent.is_some(),
+            // What is accepted before accepting pauses is on its way.
             Accepted | AcceptFailed => !self.bound.is_empty() && self.schedule != Schedule::None,
-            Disconnect | DisconnectAll | Kill | EndChannel | SecondPasses => true,
+            Disconnect | DisconnectAll | Kill | Cordon | Uncordon | EndChannel | SecondPasses => {
+                true
+            }
         }
     }
 
@@ -249,6 +233,8 @@ impl Life {
         let result = match letter {
             Disconnect => self.primary.disconnect(self.now, worker, second),
             Kill => self.primary.kill(worker, Signal::TERM),
+            Cordon => self.primary.cordon(worker),
+            Uncordon => self.primary.uncordon(worker),
             EndChannel => self.primary.close_channel(worker),
             _ => {
                 self.farewells += 1;
@@ -273,6 +259,8 @@ impl Life {
             Taken | TakenStray => ToPrimary::Taken { handoff },
             Refused | RefusedStray => ToPrimary::Refused { handoff },
             Returned => ToPrimary::Returned { listener, peer: None },
+            Finished => ToPrimary::Finished { count: 1 },
+            Awake => ToPrimary::Awake,
             Leaving => ToPrimary::Leaving,
             _ => ToPrimary::Close { listener: ListenerId(99) },
         }
@@ -290,10 +278,25 @@ impl Life {
             ChannelClosed => Input::ChannelClosed { worker },
             ChannelBroken => Input::ChannelBroken { worker },
             Bound => {
-                self.bound.insert(binding, false);
+                self.bound.insert(binding, BTreeMap::from([(SlotId(0), false)]));
                 Input::ListenDone { listener: binding, result: Ok(tcp(80)) }
             }
             BindFailed => Input::ListenDone { listener: binding, result: Err(error) },
+            SlotOpened | SlotFailed => {
+                let stray = (ListenerId(1), SlotId(1));
+                let (listener, slot) = self.opening.pop_first().unwrap_or(stray);
+                let opens = letter == SlotOpened;
+                if let Some(slots) = self.bound.get_mut(&listener).filter(|_| opens) {
+                    slots.insert(slot, false);
+                }
+                let result = if opens { Ok(()) } else { Err(error) };
+                Input::SlotOpened { listener, slot, result }
+            }
+            Queued | NothingQueued => {
+                let listener = self.inspected.pop_first().unwrap_or(bound);
+                let queued = vec![u32::from(letter == Queued); 3];
+                Input::Inspected { listener, queued }
+            }
             LendFailed => {
                 let listener = self.lent.unwrap_or(bound);
                 Input::LendFailed { worker, request: RequestId(1), listener, error }
@@ -332,8 +335,6 @@ impl Life {
             }
         }
         assert_eq!(self.primary.connections(), self.held.len(), "what came in is held or out");
-        let nothing_waits = self.held.is_empty() || self.schedule != Schedule::None;
-        assert!(nothing_waits, "what the primary does not hand over does not wait there");
         let alone = self.primary.workers().all(|it| it == self.worker);
         let listens = !self.bound.is_empty() || !self.binding.is_empty();
         if self.promises == Promises::Kept && alone && !listens {
@@ -344,6 +345,10 @@ impl Life {
         assert_eq!(self.primary.workers().any(|it| it == self.worker), !self.is_over());
         let flag = self.primary.exited_after_disconnect(self.worker);
         assert!(self.is_over() || !self.told.draining || flag == Some(true), "who drains leaves");
+    }
+
+    fn has_slot(&self, listener: ListenerId, slot: SlotId) -> bool {
+        self.bound.get(&listener).is_some_and(|slots| slots.contains_key(&slot))
     }
 
     fn is_over(&self) -> bool {
@@ -371,10 +376,11 @@ impl Life {
                     }
                 }
             }
-            Action::Lend { worker, message, listener } => {
-                assert_eq!(self.schedule, Schedule::None, "not in turns");
+            Action::Lend { worker, message, listener, slot } => {
+                let own = matches!(self.schedule, Schedule::None | Schedule::Sharded);
+                assert!(own, "not in turns");
                 assert_eq!(message.handles(), 1);
-                assert!(self.bound.contains_key(&listener) || !kept, "there is a descriptor");
+                assert!(self.has_slot(listener, slot) || !kept, "there is a descriptor");
                 if worker == self.worker {
                     assert!(!self.told.ended && !self.told.draining, "lent to one that stays");
                     assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
@@ -384,18 +390,33 @@ impl Life {
             Action::EndChannel { .. } => {
                 assert!(!std::mem::replace(&mut self.told.ended, true), "ended once");
             }
-            Action::Listen { listener, .. } => assert!(self.binding.insert(listener), "once"),
-            Action::ResumeAccept { listener } => {
+            Action::Listen { listener, sharing, .. } => {
+                assert_eq!(sharing == Sharing::Sharded, self.schedule == Schedule::Sharded);
+                assert!(self.binding.insert(listener), "once");
+            }
+            Action::OpenSlot { listener, slot } => {
+                assert_eq!(self.schedule, Schedule::Sharded, "where each has its own");
+                assert!(!self.has_slot(listener, slot) || !kept, "opened once");
+                assert!(self.opening.insert((listener, slot)), "asked for once");
+            }
+            Action::Spread { listener, slots } => {
+                assert_eq!(self.schedule, Schedule::Sharded, "where each has its own");
+                let open = slots.iter().all(|slot| self.has_slot(listener, *slot));
+                assert!(!slots.is_empty() && open || !kept, "over open sockets");
+            }
+            Action::Inspect { listener } => drop(self.inspected.insert(listener)),
+            Action::ResumeAccept { listener, slot } => {
                 assert_ne!(self.schedule, Schedule::None, "the worker accepts");
-                let before = self.bound.insert(listener, true);
+                let before = self.bound.entry(listener).or_default().insert(slot, true);
                 assert!(before == Some(false) || !kept, "bound, and not accepting");
             }
-            Action::PauseAccept { listener } => {
-                let before = self.bound.insert(listener, false);
+            Action::PauseAccept { listener, slot } => {
+                let before = self.bound.entry(listener).or_default().insert(slot, false);
                 assert!(before == Some(true) || !kept, "accepting");
             }
             Action::CloseListener { listener } => {
                 assert!(self.bound.remove(&listener).is_some() || !kept, "bound");
+                self.inspected.remove(&listener);
             }
             Action::Close { connection, .. } => {
                 assert!(self.held.remove(&connection.name()), "held until now");
@@ -473,7 +494,7 @@ impl Trial for Life {
     }
 
     fn apply(&mut self, letter: Letter) {
-        if let Disconnect | DisconnectAll | Kill | EndChannel = letter {
+        if let Disconnect | DisconnectAll | Kill | Cordon | Uncordon | EndChannel = letter {
             self.command(letter);
             self.drain();
         } else {

@@ -1,11 +1,12 @@
 //! One storm: incidents and turns, by chance; then calm, and the books are balanced.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cluster_core::primary::Close;
 use cluster_core::{
-    Address, Config, ExitStatus, ListenSpec, OsError, Schedule, Signal, UnixName, WorkerId,
-    WorkerState,
+    Address, Candidate, Choice, Config, ExitStatus, Key, ListenSpec, OsError, Reason, Refused,
+    Rule, Schedule, Signal, UnixName, View, WorkerId, WorkerState,
 };
 
 use crate::world::chance::Chance;
@@ -18,11 +19,47 @@ const WORKERS_MAX: usize = 6;
 pub(super) struct Storm {
     pub(super) world: World,
     chance: Chance,
-    schedule: Schedule,
+    config: Config,
     addresses: Vec<Address>,
     clients: usize,
     /// How many of a hundred moments bring an incident.
     fury: usize,
+    /// How many connections waited, refused by all, when the storm was over.
+    pub(super) waited: usize,
+}
+
+fn settings(chance: &mut Chance) -> Config {
+    let by = if chance.odds(50) { Key::PeerIp } else { Key::PeerNetwork };
+    let bound = NonZeroU32::new(100 + u32::try_from(chance.below(100)).expect("small"));
+    let schedule = match chance.below(20) {
+        0..=3 => Schedule::RoundRobin,
+        4..=6 => Schedule::None,
+        7..=13 => Schedule::Sharded,
+        14 => Schedule::LeastLoaded,
+        15 => Schedule::PowerOfTwo,
+        16 => Schedule::Sticky { by, bound: None },
+        17..=18 => Schedule::Sticky { by, bound },
+        _ => Schedule::Custom(Rule(oldest_with_room)),
+    };
+    let (window, waiting) = (1 + chance.below(8), 1 + chance.below(32));
+    let mut config = Config::new(schedule, waiting, window).expect("sensible");
+    if chance.odds(50) {
+        config = config.with_budget(1 + chance.below(12)).expect("sensible");
+    }
+    if chance.odds(30) {
+        let time = Duration::from_millis(1 + chance.below(2000) as u64);
+        config = config.with_slow_start(time);
+    }
+    let refused = if chance.odds(25) { Refused::Wait } else { Refused::Close };
+    config.with_refused(refused).with_seed(chance.below(1000) as u64)
+}
+
+/// A rule of one's own, which now and then answers what cannot be.
+fn oldest_with_room(view: &View<'_>) -> Choice {
+    let oldest = view.ready().map(|it| it.worker).min();
+    let full = view.candidates().iter().find(|it: &&Candidate| !it.has_room).map(|it| it.worker);
+    let chosen = if view.random(0).is_multiple_of(4) { full.or(oldest) } else { oldest };
+    chosen.map_or(Choice::Wait, Choice::Worker)
 }
 
 /// What became of a client's connection.
@@ -42,10 +79,7 @@ pub(super) enum Fate {
 impl Storm {
     pub(super) fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
-        let window = 1 + chance.below(8);
-        let waiting = 1 + chance.below(32);
-        let schedule = if chance.odds(40) { Schedule::None } else { Schedule::RoundRobin };
-        let config = Config::new(schedule, waiting, window).expect("sensible");
+        let config = settings(&mut chance);
         let mut world = World::new(config);
         world.room = 1 + chance.below(8);
         let (unix, inherited) = (UnixName(b"/x".to_vec()), 3);
@@ -62,7 +96,7 @@ impl Storm {
         let addresses = all[..=chance.below(all.len())].to_vec();
         let clients = 20 + chance.below(200);
         let fury = 1 + chance.below(20);
-        Self { world, chance, schedule, addresses, clients, fury }
+        Self { world, chance, config, addresses, clients, fury, waited: 0 }
     }
 
     /// Anything happens at any moment.
@@ -97,30 +131,65 @@ impl Storm {
         }
         let workers: Vec<_> = self.world.processes.keys().copied().collect();
         workers.iter().for_each(|worker| self.world.release(*worker));
+        let workers: Vec<_> = self.world.primary.workers().collect();
+        workers.iter().for_each(|worker| self.world.uncordon(*worker));
         self.come_to_rest();
+        self.relieve();
         assert_eq!(self.world.primary.connections(), 0, "nothing hangs");
         self.balance();
+        for (worker, _) in self.world.processes.iter().filter(|(_, it)| it.is_healthy()) {
+            assert_eq!(self.world.primary.load(*worker), (0, 0), "worker {worker} has nothing");
+        }
         for process in self.world.processes.values().filter(|it| it.lives()) {
             assert_eq!(process.application.requests.len(), 0, "every request is answered");
         }
         self.check_sockets();
     }
 
+    /// Where connections that all have refused wait, a worker that begins to share their
+    /// listener gets them.
+    fn relieve(&mut self) {
+        if self.config.refused() == Refused::Close || self.world.primary.connections() == 0 {
+            return;
+        }
+        self.waited += self.world.primary.connections();
+        let sockets = self.world.kernel.sockets.values();
+        let mut addresses: Vec<_> = sockets.filter_map(|it| it.address.clone()).collect();
+        addresses.dedup();
+        let worker = self.world.fork();
+        self.come_to_rest();
+        for address in addresses {
+            self.world.listen(worker, &address);
+        }
+        self.come_to_rest();
+    }
+
     /// A socket is open in the primary as long as somebody shares it. Where the kernel shares
-    /// it, each sharer has one copy, and nobody else has any.
+    /// it, each sharer has one copy; where each has its own, at most one has; and nobody else
+    /// has any. Nobody waits there.
     fn check_sockets(&self) {
-        for (listener, socket) in &self.world.kernel.sockets {
+        for ((listener, slot), socket) in &self.world.kernel.sockets {
             let shares = |it: &Process| it.application.listeners.contains(listener);
-            let adopted = |it: &Process| it.application.adopted.contains(listener);
+            let adopted = |it: &Process| it.application.adopted.get(listener) == Some(slot);
             let sharers: Vec<_> =
                 self.world.processes.iter().filter(|(_, it)| it.lives() && shares(it)).collect();
             assert!(!sharers.is_empty(), "nobody shares {socket:?}");
             assert!(sharers.iter().all(|(_, it)| it.is_healthy()), "those who stay share");
             let mut holders = vec![Holder::Primary];
-            if self.schedule == Schedule::None || matches!(socket.address, Some(Address::Udp(_))) {
-                assert!(sharers.iter().all(|(_, it)| adopted(it)), "each has a copy");
-                holders.extend(sharers.iter().map(|(worker, _)| Holder::Worker(**worker)));
+            let own = sharers.iter().filter(|(_, it)| adopted(it));
+            holders.extend(own.map(|(worker, _)| Holder::Worker(**worker)));
+            let datagrams = matches!(socket.address, Some(Address::Udp(_)));
+            let sharded = self.world.kernel.spread.contains_key(listener);
+            if sharded {
+                let has_one = |it: &Process| it.application.adopted.contains_key(listener);
+                assert!(sharers.iter().all(|(_, it)| has_one(it)), "each has a socket");
+                assert!(holders.len() <= 2, "of its own");
+            } else if self.config.schedule() == Schedule::None || datagrams {
+                assert_eq!(holders.len(), 1 + sharers.len(), "each has a copy");
+            } else {
+                assert_eq!(holders.len(), 1, "nobody has a copy");
             }
+            assert!(socket.backlog.is_empty() || sharded && datagrams, "nobody waits there");
             let mut copies = socket.copies.clone();
             copies.sort_unstable();
             assert_eq!(copies, holders, "{socket:?}");
@@ -148,7 +217,11 @@ impl Storm {
         let last = connections[connections.len() - rounds * well.len()..].iter();
         let readers: Vec<_> = last.filter_map(|it| it.reader).collect();
         assert_eq!(readers.len(), rounds * well.len(), "each client is served");
-        for worker in well.iter().filter(|_| self.schedule == Schedule::RoundRobin) {
+        let in_turns = matches!(
+            self.config.schedule(),
+            Schedule::RoundRobin | Schedule::LeastLoaded | Schedule::Sharded
+        ) && self.config.slow_start().is_zero();
+        for worker in well.iter().filter(|_| in_turns) {
             let served = readers.iter().filter(|reader| *reader == worker).count();
             assert_eq!(served, rounds, "worker {worker} serves as many as the others");
         }
@@ -181,11 +254,24 @@ impl Storm {
         self.world.statuses.iter().copied()
     }
 
-    /// Lets happen what can, and time pass, until nothing more happens.
+    /// Lets happen what can, and time pass, until nothing more happens, but that the primary
+    /// looks into empty queues, however much time passes.
     fn come_to_rest(&mut self) {
         for _ in 0..1000 {
             assert!(self.world.drive_by(&mut self.chance, 100_000), "no rest");
+            let before = self.world.tally.deeds;
             if !self.world.pass_to_deadline() {
+                return;
+            }
+            self.world.drive_by(&mut self.chance, 100_000);
+            if self.world.tally.deeds > before {
+                continue;
+            }
+            self.world.pass(Duration::from_secs(11));
+            self.world.drive_by(&mut self.chance, 100_000);
+            let next = self.world.primary.next_deadline();
+            let checks = next.is_none_or(|(_, why)| matches!(why, Reason::Check(_)));
+            if checks && self.world.tally.deeds == before {
                 return;
             }
         }
@@ -207,7 +293,7 @@ impl Storm {
         }
         match connection.closed {
             None if !connection.accepted => Fate::Reset,
-            Some(Close::Taken) if connection.dropped => Fate::Dropped,
+            None | Some(Close::Taken) if connection.dropped => Fate::Dropped,
             // The primary never had what a worker accepted itself.
             None | Some(Close::Taken) => {
                 let taken_by = connection.taken_by.unwrap_or_else(|| panic!("hung: {name}"));
@@ -224,12 +310,13 @@ impl Storm {
         let sockets = self.world.kernel.sockets.values();
         let bound: Vec<_> = sockets.filter_map(|it| it.address.as_ref()).collect();
         if let Some(address) = self.chance.pick(&bound).cloned() {
+            self.world.kernel.turn = self.chance.below(100);
             self.world.connect(&address);
         }
     }
 
     fn incident(&mut self) {
-        match self.chance.below(20) {
+        match self.chance.below(24) {
             0..=2 => self.fork(),
             3..=6 => self.listen(),
             7 => self.close_listener(),
@@ -240,8 +327,9 @@ impl Storm {
             14 => self.channel_suffers(),
             15..=16 => self.world.kernel.exhausted = self.chance.odds(30),
             17 => self.world.spawn_error = self.chance.odds(20).then_some(OsError(11)),
+            18..=19 => self.cordon(),
             _ => {
-                let time = Duration::from_millis(self.chance.below(100) as u64);
+                let time = Duration::from_millis(self.chance.below(400) as u64);
                 self.world.pass(time);
             }
         }
@@ -285,12 +373,12 @@ impl Storm {
         let Some(worker) = self.one(|it| it.lives() && it.stage != Stage::Asked) else { return };
         let chance = &mut self.chance;
         let process = self.world.process(worker);
-        match chance.below(7) {
+        match chance.below(9) {
             0 => process.stage = Stage::Blocked,
             1 | 2 => process.stage = Stage::Running,
             3 => process.application.appetite = chance.below(20),
             4 => process.application.returns += 1 + chance.below(3),
-            5 => process.application.blind += 1 + chance.below(3),
+            5..=7 => process.application.blind += 1 + chance.below(8),
             _ => process.application.busy = chance.odds(50),
         }
     }
@@ -314,6 +402,16 @@ impl Storm {
             1..=2 => self.world.kill(worker, Signal::TERM),
             3..=4 => self.world.close_channel(worker),
             _ => self.world.disconnect(worker, kill_after),
+        }
+    }
+
+    fn cordon(&mut self) {
+        let workers: Vec<_> = self.world.primary.workers().collect();
+        let Some(worker) = self.chance.pick(&workers) else { return };
+        if self.chance.odds(50) {
+            self.world.cordon(worker);
+        } else {
+            self.world.uncordon(worker);
         }
     }
 

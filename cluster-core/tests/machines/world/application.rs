@@ -50,6 +50,20 @@ impl World {
         self.drain_primary();
     }
 
+    pub(crate) fn cordon(&mut self, worker: WorkerId) {
+        self.trace(">", || format!("cordon {worker}"));
+        self.primary.cordon(worker).expect("a worker there is");
+        self.drain_primary();
+        assert!(self.primary.is_cordoned(worker));
+    }
+
+    pub(crate) fn uncordon(&mut self, worker: WorkerId) {
+        self.trace(">", || format!("uncordon {worker}"));
+        self.primary.uncordon(worker).expect("a worker there is");
+        self.drain_primary();
+        assert!(!self.primary.is_cordoned(worker));
+    }
+
     pub(crate) fn close_channel(&mut self, worker: WorkerId) {
         self.trace(">", || format!("close the channel to {worker}"));
         self.primary.close_channel(worker).expect("a worker there is");

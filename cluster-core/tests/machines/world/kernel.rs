@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cluster_core::primary::Close;
-use cluster_core::{Address, ListenSpec, ListenerId, OsError, WorkerId};
+use cluster_core::{Address, ListenSpec, ListenerId, OsError, SlotId, WorkerId};
 
 /// The name of a descriptor: the number of a connection, or that of a [`socket`].
 pub(crate) type Number = usize;
 
 /// Sockets have numbers that no connection reaches.
 const SOCKETS: Number = 1_000_000;
+/// As many for each listener.
+const SLOTS: Number = 10_000;
+
+/// One of the sockets of a listener.
+pub(crate) type Place = (ListenerId, SlotId);
 
 /// Linux: `EADDRINUSE`.
 pub(crate) const ADDRESS_IN_USE: OsError = OsError(98);
@@ -34,7 +39,11 @@ pub(crate) enum Holder {
 
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
-    pub(crate) sockets: BTreeMap<ListenerId, Socket>,
+    pub(crate) sockets: BTreeMap<Place, Socket>,
+    /// Over which slots connections are spread, where that was said.
+    pub(crate) spread: BTreeMap<ListenerId, Vec<SlotId>>,
+    /// Which of them is next.
+    pub(crate) turn: usize,
     pub(crate) connections: Vec<Connection>,
     /// Addresses that somebody else listens on.
     pub(crate) busy: Vec<Address>,
@@ -63,8 +72,10 @@ pub(crate) struct Socket {
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) copies: Vec<Holder>,
-    /// The primary has seen it.
+    /// The primary has seen it, or a worker.
     pub(crate) accepted: bool,
+    /// A worker has given it back.
+    pub(crate) returned: bool,
     /// The worker that said last that it has taken it.
     pub(crate) taken_by: Option<WorkerId>,
     /// The worker whose application reads it.
@@ -85,13 +96,47 @@ impl Kernel {
             copies: Vec::new(),
             backlog: VecDeque::new(),
         };
-        let before = self.sockets.insert(listener, socket);
+        let before = self.sockets.insert((listener, SlotId(0)), socket);
         assert!(before.is_none(), "a listener's name is never used again");
+    }
+
+    /// A further socket on the address of a listener that is bound.
+    pub(crate) fn ask_slot(&mut self, place: Place) {
+        let first = &self.sockets[&(place.0, SlotId(0))];
+        assert!(first.address.is_some(), "bound first");
+        let socket = Socket {
+            spec: first.spec.clone(),
+            address: None,
+            accepting: false,
+            copies: Vec::new(),
+            backlog: VecDeque::new(),
+        };
+        assert!(self.sockets.insert(place, socket).is_none(), "a slot is opened once");
+    }
+
+    /// Opens what was asked for, if its listener still is there.
+    pub(crate) fn open_slot(&mut self, place: Place) -> Result<(), OsError> {
+        let first = self.sockets.get(&(place.0, SlotId(0)));
+        let address = first.filter(|it| it.copies.contains(&Holder::Primary));
+        let address = address.and_then(|it| it.address.clone());
+        match address {
+            Some(address) if !self.exhausted => {
+                let socket = self.sockets.get_mut(&place).expect("asked for");
+                socket.address = Some(address);
+                socket.copies.push(Holder::Primary);
+                Ok(())
+            }
+            Some(_) | None => {
+                self.sockets.remove(&place);
+                Err(TOO_MANY_FILES)
+            }
+        }
     }
 
     /// Binds what was asked for.
     pub(crate) fn bind(&mut self, listener: ListenerId) -> Result<Address, OsError> {
-        let wanted = self.sockets[&listener].spec.address.clone();
+        let place = (listener, SlotId(0));
+        let wanted = self.sockets[&place].spec.address.clone();
         let result = match wanted {
             Address::Tcp(tcp) if tcp.port() == 0 => Ok(Address::Tcp(self.any_port(tcp))),
             Address::Udp(udp) if udp.port() == 0 => Ok(Address::Udp(self.any_port(udp))),
@@ -101,11 +146,11 @@ impl Kernel {
         };
         match &result {
             Ok(address) => {
-                let socket = self.sockets.get_mut(&listener).expect("asked for");
+                let socket = self.sockets.get_mut(&place).expect("asked for");
                 socket.address = Some(address.clone());
                 socket.copies.push(Holder::Primary);
             }
-            Err(_) => drop(self.sockets.remove(&listener)),
+            Err(_) => drop(self.sockets.remove(&place)),
         }
         result
     }
@@ -124,17 +169,19 @@ impl Kernel {
     /// A client connects; `None` if nobody listens or the backlog is full.
     pub(crate) fn connect(&mut self, address: &Address) -> Option<Number> {
         let number = self.connections.len();
-        let here = |it: &&mut Socket| it.address.as_ref() == Some(address);
-        let socket = self.sockets.values_mut().find(here)?;
+        let place = self.next_place(address)?;
+        let socket = self.sockets.get_mut(&place)?;
         if socket.backlog.len() >= socket.spec.backlog as usize {
             return None;
         }
         socket.backlog.push_back(number);
         let port = 50_000 + u16::try_from(number % 10_000).expect("small");
+        let host = 1 + u8::try_from(number % 7).expect("small");
         self.connections.push(Connection {
-            peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+            peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), port),
             copies: Vec::new(),
             accepted: false,
+            returned: false,
             taken_by: None,
             reader: None,
             served: false,
@@ -144,9 +191,21 @@ impl Kernel {
         Some(number)
     }
 
-    pub(crate) fn accept(&mut self, listener: ListenerId, holder: Holder) -> Number {
-        let socket = self.sockets.get_mut(&listener).expect("listens");
-        assert!(socket.copies.contains(&holder), "{holder:?} has no copy of {listener:?}");
+    /// Where the next connection to `address` is queued.
+    fn next_place(&mut self, address: &Address) -> Option<Place> {
+        let here = |place: &Place| {
+            self.sockets.get(place).is_some_and(|it| it.address.as_ref() == Some(address))
+        };
+        let first = *self.sockets.keys().find(|place| here(place))?;
+        let spread = self.spread.get(&first.0).map_or(&[][..], Vec::as_slice);
+        let open: Vec<_> = spread.iter().map(|slot| (first.0, *slot)).filter(here).collect();
+        self.turn += 1;
+        Some(open.get(self.turn % open.len().max(1)).copied().unwrap_or(first))
+    }
+
+    pub(crate) fn accept(&mut self, place: Place, holder: Holder) -> Number {
+        let socket = self.sockets.get_mut(&place).expect("listens");
+        assert!(socket.copies.contains(&holder), "{holder:?} has no copy of {place:?}");
         let number = socket.backlog.pop_front().expect("somebody connects");
         self.connections[number].accepted = true;
         self.open(number, holder);
@@ -165,8 +224,8 @@ impl Kernel {
     }
 
     fn copies(&mut self, number: Number) -> &mut Vec<Holder> {
-        match listener_of(number) {
-            Some(listener) => &mut self.sockets.get_mut(&listener).expect("is open").copies,
+        match place_of(number) {
+            Some(place) => &mut self.sockets.get_mut(&place).expect("is open").copies,
             None => &mut self.connections[number].copies,
         }
     }
@@ -196,10 +255,21 @@ impl Kernel {
         self.close_sockets();
     }
 
-    /// The listeners whose sockets `holder` has.
-    pub(crate) fn sockets_of(&self, holder: Holder) -> Vec<ListenerId> {
+    /// The sockets that `holder` has.
+    pub(crate) fn sockets_of(&self, holder: Holder) -> Vec<Place> {
         let held = |it: &Socket| it.copies.contains(&holder);
-        self.sockets.iter().filter(|(_, it)| held(it)).map(|(listener, _)| *listener).collect()
+        self.sockets.iter().filter(|(_, it)| held(it)).map(|(place, _)| *place).collect()
+    }
+
+    /// How many connections are queued in each slot of a listener.
+    pub(crate) fn queued(&self, listener: ListenerId) -> Vec<u32> {
+        let all = self.sockets.range((listener, SlotId(0))..=(listener, SlotId(u16::MAX)));
+        let mut queued = Vec::new();
+        for ((_, SlotId(slot)), socket) in all {
+            queued.resize(usize::from(*slot), 0);
+            queued.push(u32::try_from(socket.backlog.len()).expect("few"));
+        }
+        queued
     }
 
     /// How many connections `holder` has.
@@ -225,12 +295,14 @@ impl Kernel {
 }
 
 /// The name of the descriptor of a listener's socket.
-pub(crate) fn socket(listener: ListenerId) -> Number {
-    SOCKETS + Number::try_from(listener.0).expect("fits")
+pub(crate) fn socket((listener, slot): Place) -> Number {
+    let listener = Number::try_from(listener.0).expect("fits");
+    SOCKETS + listener * SLOTS + Number::from(slot.0)
 }
 
-/// The listener whose socket this is, or `None` for a connection.
-pub(crate) fn listener_of(number: Number) -> Option<ListenerId> {
-    let listener = number.checked_sub(SOCKETS)?;
-    Some(ListenerId(u32::try_from(listener).expect("fits")))
+/// Which socket this is, or `None` for a connection.
+pub(crate) fn place_of(number: Number) -> Option<Place> {
+    let number = number.checked_sub(SOCKETS)?;
+    let listener = ListenerId(u32::try_from(number / SLOTS).expect("fits"));
+    Some((listener, SlotId(u16::try_from(number % SLOTS).expect("fits"))))
 }

@@ -16,15 +16,15 @@ mod primary_host;
 mod words;
 mod worker_host;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cluster_core::primary::Input;
-use cluster_core::{Address, Config, ExitStatus, ListenerId, OsError, Primary, WorkerId};
+use cluster_core::{Address, Config, ExitStatus, ListenerId, OsError, Primary, SlotId, WorkerId};
 
 use chance::Chance;
-use kernel::Kernel;
+use kernel::{Kernel, Place};
 use process::{End, Process, Stage, Work};
 use witness::Witness;
 
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) deadline: Option<Instant>,
     /// How many messages a pipe has room for.
     pub(crate) room: usize,
+    /// Listeners whose queues the primary wants to know.
+    inspected: BTreeSet<ListenerId>,
     /// What the operating system answers to the next spawns.
     pub(crate) spawn_error: Option<OsError>,
     config: Config,
@@ -58,9 +60,19 @@ enum Trace {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) steps: usize,
+    /// All that was done, but for looking into queues.
+    pub(crate) deeds: usize,
     pub(crate) accept_failures: usize,
     /// Connections that workers accepted themselves.
     pub(crate) accepted_by_workers: usize,
+    /// Connections that the primary accepted in place of workers with sockets of their own.
+    pub(crate) rescued: usize,
+    pub(crate) returned: usize,
+    /// How often a worker was asked whether it is awake.
+    pub(crate) probes: usize,
+    pub(crate) slots_refused: usize,
+    /// How often the primary held as many connections as it may.
+    pub(crate) budget_reached: usize,
 }
 
 /// One thing that can happen next.
@@ -68,14 +80,16 @@ pub(crate) struct Tally {
 pub(crate) enum Turn {
     Spawn(WorkerId),
     Bind(ListenerId),
+    OpenSlot(Place),
+    Inspect(ListenerId),
     WriteDown(WorkerId),
     ReadDown(WorkerId),
     Work(WorkerId),
     ReadUp(WorkerId),
-    Accept(ListenerId),
+    Accept(Place),
     Take(WorkerId),
-    /// The worker accepts from a listener that the kernel shares.
-    AcceptOwn(WorkerId, ListenerId),
+    /// The worker accepts from a socket that it has itself.
+    AcceptOwn(WorkerId, Place),
     Finish(WorkerId),
     Idle(WorkerId),
     Return(WorkerId),
@@ -96,6 +110,7 @@ impl World {
             statuses: Vec::new(),
             deadline: None,
             room: 64,
+            inspected: BTreeSet::new(),
             spawn_error: None,
             config,
             trace: Trace::Nowhere,
@@ -125,19 +140,22 @@ impl World {
                 turns.push(Turn::Spawn(worker));
             }
         }
-        for (&listener, socket) in &self.kernel.sockets {
-            if socket.address.is_none() {
-                turns.push(Turn::Bind(listener));
+        for (&place, socket) in &self.kernel.sockets {
+            match (&socket.address, place) {
+                (None, (listener, SlotId(0))) => turns.push(Turn::Bind(listener)),
+                (None, place) => turns.push(Turn::OpenSlot(place)),
+                (Some(_), _) => {}
             }
         }
+        turns.extend(self.inspected.iter().map(|listener| Turn::Inspect(*listener)));
         for (&worker, process) in &self.processes {
             turns.extend(process.turns(worker));
-            let waits = |listener| !self.kernel.sockets[&listener].backlog.is_empty();
+            let waits = |place| !self.kernel.sockets[&place].backlog.is_empty();
             turns.extend(process.next_to_accept(waits).map(|it| Turn::AcceptOwn(worker, it)));
         }
-        for (&listener, socket) in &self.kernel.sockets {
+        for (&place, socket) in &self.kernel.sockets {
             if socket.accepting && !socket.backlog.is_empty() {
-                turns.push(Turn::Accept(listener));
+                turns.push(Turn::Accept(place));
             }
         }
         turns
@@ -145,16 +163,19 @@ impl World {
 
     pub(crate) fn step(&mut self, turn: Turn) {
         self.tally.steps += 1;
+        self.tally.deeds += usize::from(!matches!(turn, Turn::Inspect(_)));
         match turn {
             Turn::Spawn(worker) => self.spawn(worker),
             Turn::Bind(listener) => self.bind(listener),
+            Turn::OpenSlot(place) => self.open_slot(place),
+            Turn::Inspect(listener) => self.inspect(listener),
             Turn::WriteDown(worker) => self.write_down(worker),
             Turn::ReadDown(worker) => self.read_down(worker),
             Turn::Work(worker) => self.work(worker),
             Turn::ReadUp(worker) => self.read_up(worker),
-            Turn::Accept(listener) => self.accept(listener),
+            Turn::Accept(place) => self.accept(place),
             Turn::Take(worker) => self.take(worker),
-            Turn::AcceptOwn(worker, listener) => self.accept_own(worker, listener),
+            Turn::AcceptOwn(worker, place) => self.accept_own(worker, place),
             Turn::Finish(worker) => self.finish(worker),
             Turn::Idle(worker) => self.idle(worker),
             Turn::Return(worker) => self.end(worker, ExitStatus::Code(0)),

@@ -2,10 +2,11 @@
 
 use cluster_core::primary::{Action, Event, Input};
 use cluster_core::{
-    HandleName, HandleToken, ListenerId, Output, Pid, Schedule, ToPrimary, ToWorker, WorkerId,
+    HandleName, HandleToken, ListenerId, Output, Pid, Schedule, Sharing, SlotId, ToPrimary,
+    ToWorker, WorkerId,
 };
 
-use super::kernel::{self, Holder, Number, TOO_MANY_FILES};
+use super::kernel::{self, Holder, Number, Place, TOO_MANY_FILES};
 use super::process::{End, Process, Stage};
 use super::{World, words};
 
@@ -45,6 +46,7 @@ impl World {
     }
 
     fn carry_out(&mut self, action: Action) {
+        self.tally.deeds += usize::from(!matches!(action, Action::Inspect { .. }));
         match action {
             Action::Spawn { worker } => {
                 self.witness.forked(worker);
@@ -52,20 +54,21 @@ impl World {
             }
             Action::Signal { worker, signal } => self.signal(worker, signal),
             Action::Send { worker, message, handle } => self.queue(worker, message, handle),
-            Action::Lend { worker, message, listener } => self.lend(worker, message, listener),
+            Action::Lend { worker, message, listener, slot } => {
+                self.lend(worker, message, (listener, slot));
+            }
             Action::EndChannel { worker } => {
                 let end = &mut self.process(worker).link.primary_end;
                 assert_eq!(*end, End::Open, "a channel is ended once");
                 *end = End::Ending;
             }
-            Action::Listen { listener, spec } => self.kernel.ask(listener, spec),
-            Action::ResumeAccept { listener } => self.accept_from(listener, true),
-            Action::PauseAccept { listener } => self.accept_from(listener, false),
-            Action::CloseListener { listener } => {
-                let held = self.kernel.sockets_of(Holder::Primary);
-                assert!(held.contains(&listener), "closed when it is bound, and once");
-                self.kernel.close(kernel::socket(listener), Holder::Primary);
-            }
+            Action::Listen { listener, spec, sharing: _ } => self.kernel.ask(listener, spec),
+            Action::OpenSlot { listener, slot } => self.kernel.ask_slot((listener, slot)),
+            Action::Spread { listener, slots } => self.spread(listener, slots),
+            Action::Inspect { listener } => drop(self.inspected.insert(listener)),
+            Action::ResumeAccept { listener, slot } => self.accept_from((listener, slot), true),
+            Action::PauseAccept { listener, slot } => self.accept_from((listener, slot), false),
+            Action::CloseListener { listener } => self.close_sockets(listener),
             Action::Close { connection, why } => {
                 let number = number_of(&connection);
                 self.kernel.close(number, Holder::Primary);
@@ -78,6 +81,7 @@ impl World {
         assert_eq!(message.handles(), usize::from(handle.is_some()), "as the message says");
         self.hears(worker, &message);
         self.note_grant(&message);
+        self.tally.probes += usize::from(message == ToWorker::Probe);
         let number = handle.map(|name| usize::try_from(name.0).expect("a number"));
         if let (&ToWorker::Connection { handoff, peer, .. }, Some(number)) = (&message, number) {
             let connection = &self.kernel.connections[number];
@@ -90,24 +94,26 @@ impl World {
     }
 
     /// The copy is made at once: the primary may close its own before the message is written.
-    fn lend(&mut self, worker: WorkerId, message: ToWorker, listener: ListenerId) {
+    fn lend(&mut self, worker: WorkerId, message: ToWorker, place: Place) {
         let ToWorker::Listen { request, result: Ok(grant) } = &message else {
             panic!("only a grant lends: {message:?}")
         };
         assert_eq!(message.handles(), 1, "as the message says");
-        assert_eq!(grant.listener, listener, "the listener that it is about");
-        assert!(!self.kernel.sockets[&listener].accepting, "workers accept, the primary does not");
-        let request = *request;
+        assert_eq!(grant.listener, place.0, "the listener that it is about");
+        let alone = grant.sharing == Sharing::Sharded || !self.kernel.sockets[&place].accepting;
+        assert!(alone, "workers accept, the primary does not");
+        let (request, listener) = (*request, place.0);
         self.hears(worker, &message);
         if self.kernel.exhausted {
-            self.trace(">", || format!("no descriptor is left for a copy of l{}", listener.0));
+            let name = words::place(place);
+            self.trace(">", || format!("no descriptor is left for a copy of {name}"));
             let error = TOO_MANY_FILES;
             let input = Input::LendFailed { worker, request, listener, error };
             return self.primary.handle_input(self.now, input);
         }
         self.note_grant(&message);
-        let number = kernel::socket(listener);
-        assert!(self.kernel.sockets_of(Holder::Primary).contains(&listener), "there is one");
+        let number = kernel::socket(place);
+        assert!(self.kernel.sockets_of(Holder::Primary).contains(&place), "there is one");
         self.kernel.open(number, Holder::Queue(worker));
         self.process(worker).link.queue.push_back((message, Some(number)));
     }
@@ -125,8 +131,28 @@ impl World {
         assert!(!reaped, "nothing is said to the dead: {message:?}");
     }
 
-    fn accept_from(&mut self, listener: ListenerId, accepting: bool) {
-        let socket = self.kernel.sockets.get_mut(&listener).expect("a listener there is");
+    /// Closes all sockets of a listener that are open; what is being opened will not be.
+    fn close_sockets(&mut self, listener: ListenerId) {
+        let mut held = self.kernel.sockets_of(Holder::Primary);
+        held.retain(|place| place.0 == listener);
+        assert!(!held.is_empty(), "closed when it is bound, and once");
+        for place in held {
+            let socket = self.kernel.sockets.get_mut(&place).expect("held");
+            socket.accepting = false;
+            self.kernel.close(kernel::socket(place), Holder::Primary);
+        }
+        self.inspected.remove(&listener);
+    }
+
+    fn spread(&mut self, listener: ListenerId, slots: Vec<SlotId>) {
+        let held = self.kernel.sockets_of(Holder::Primary);
+        assert!(slots.iter().all(|slot| held.contains(&(listener, *slot))), "over open sockets");
+        let before = self.kernel.spread.insert(listener, slots.clone());
+        assert!(!slots.is_empty() && before != Some(slots), "told when it changes");
+    }
+
+    fn accept_from(&mut self, place: Place, accepting: bool) {
+        let socket = self.kernel.sockets.get_mut(&place).expect("a listener there is");
         assert!(socket.address.is_some(), "bound first");
         let before = std::mem::replace(&mut socket.accepting, accepting);
         assert_ne!(before, accepting, "told once");
@@ -150,11 +176,28 @@ impl World {
         self.tell_primary(Input::ListenDone { listener, result });
     }
 
-    pub(super) fn accept(&mut self, listener: ListenerId) {
+    /// The answer to `OpenSlot`.
+    pub(super) fn open_slot(&mut self, place: Place) {
+        let result = self.kernel.open_slot(place);
+        self.tally.slots_refused += usize::from(result.is_err());
+        let (listener, slot) = place;
+        self.tell_primary(Input::SlotOpened { listener, slot, result });
+    }
+
+    /// The answer to `Inspect`.
+    pub(super) fn inspect(&mut self, listener: ListenerId) {
+        self.inspected.remove(&listener);
+        let queued = self.kernel.queued(listener);
+        self.tell_primary(Input::Inspected { listener, queued });
+    }
+
+    pub(super) fn accept(&mut self, place: Place) {
+        let listener = place.0;
         if self.kernel.exhausted {
             return self.tell_primary(Input::AcceptFailed { listener, error: TOO_MANY_FILES });
         }
-        let number = self.kernel.accept(listener, Holder::Primary);
+        self.tally.rescued += usize::from(self.kernel.spread.contains_key(&listener));
+        let number = self.kernel.accept(place, Holder::Primary);
         let peer = Some(self.kernel.connections[number].peer);
         self.tell_primary(Input::Accepted { listener, connection: token(number), peer });
     }
@@ -163,7 +206,7 @@ impl World {
     pub(super) fn write_down(&mut self, worker: WorkerId) {
         let link = &mut self.processes.get_mut(&worker).expect("there is").link;
         let (message, number) = link.queue.pop_front().expect("something to say");
-        let is_socket = number.is_some_and(|number| kernel::listener_of(number).is_some());
+        let is_socket = number.is_some_and(|number| kernel::place_of(number).is_some());
         if link.worker_end == End::Closed && !link.held {
             // EPIPE, which never is the primary's concern
             if let Some(number) = number.filter(|_| is_socket) {
@@ -192,7 +235,9 @@ impl World {
         }
         if let Some(number) = number {
             self.kernel.pass(number, Holder::Up(worker), Holder::Primary);
-            self.kernel.connections[number].taken_by = None;
+            let connection = &mut self.kernel.connections[number];
+            (connection.taken_by, connection.returned) = (None, true);
+            self.tally.returned += 1;
         }
         self.tell_primary(Input::Received { worker, message, handle: number.map(token) });
     }
@@ -236,19 +281,29 @@ impl World {
     }
 
     /// What must hold whenever the primary's outputs are drained.
-    fn audit(&self) {
+    fn audit(&mut self) {
         let held = self.kernel.copies_of(Holder::Primary);
+        self.tally.budget_reached += usize::from(held >= self.config.budget());
         assert_eq!(self.primary.connections(), held, "one owner for each connection");
         for worker in self.primary.workers() {
             let untaken = self.witness.untaken(worker);
             assert!(untaken <= self.config.window(), "worker {worker} holds {untaken} untaken");
         }
-        assert!(self.witness.in_flight.len() <= held, "what is in flight is kept");
-        let sockets = self.kernel.sockets_of(Holder::Primary);
-        let accepts = |listener: &ListenerId| self.kernel.sockets[listener].accepting;
-        let none = self.config.schedule() == Schedule::None;
-        assert!(!none || !sockets.iter().any(accepts), "the workers accept");
-        assert!(!none || held == 0, "nothing goes through the primary");
+        let in_flight = self.witness.in_flight.len();
+        assert!(in_flight <= held, "what is in flight is kept");
+        assert!(in_flight <= self.config.budget(), "no more is in flight than may be");
+        if self.config.schedule() == Schedule::None {
+            assert!(!self.kernel.sockets.values().any(|it| it.accepting), "the workers accept");
+            let held = |it: &&kernel::Connection| it.copies.contains(&Holder::Primary);
+            let returned = self.kernel.connections.iter().filter(held).all(|it| it.returned);
+            assert!(returned, "what goes through the primary was given back");
+        }
+        for (listener, spread) in &self.kernel.spread {
+            let first = *spread == [SlotId(0)];
+            let accepts = |slot| self.kernel.sockets.get(&(*listener, slot));
+            let both = spread.iter().any(|slot| accepts(*slot).is_some_and(|it| it.accepting));
+            assert!(!both || first, "where the kernel spreads, the workers accept");
+        }
     }
 }
 

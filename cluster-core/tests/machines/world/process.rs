@@ -1,14 +1,15 @@
 //! A worker's process: its machine, its host, its application, and the channel to it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use cluster_core::agent::{Action, Event};
 use cluster_core::{
-    Agent, ExitStatus, HandleToken, ListenError, ListenerId, Output, RequestId, ToPrimary, ToWorker,
+    Agent, ExitStatus, HandleToken, ListenError, ListenerId, Output, RequestId, SlotId, ToPrimary,
+    ToWorker,
 };
 
-use super::kernel::Number;
+use super::kernel::{Number, Place};
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -76,8 +77,8 @@ pub(crate) enum End {
 pub(crate) struct Application {
     pub(crate) requests: BTreeSet<RequestId>,
     pub(crate) listeners: Vec<ListenerId>,
-    /// Those that the kernel shares: it has the sockets themselves.
-    pub(crate) adopted: BTreeSet<ListenerId>,
+    /// Those of which it has a socket itself.
+    pub(crate) adopted: BTreeMap<ListenerId, SlotId>,
     /// What came with its listeners.
     pub(crate) data: Vec<Vec<u8>>,
     pub(crate) failed: Vec<ListenError>,
@@ -90,6 +91,8 @@ pub(crate) struct Application {
     pub(crate) serving: VecDeque<Number>,
     /// It does not finish what it does.
     pub(crate) busy: bool,
+    /// It was told to accept nothing itself.
+    pub(crate) cordoned: bool,
     /// Its host watches for idleness.
     pub(crate) watched: bool,
     pub(crate) disconnected: bool,
@@ -127,9 +130,10 @@ impl Process {
     }
 
     /// A listener that the application would accept from itself, if somebody waits there.
-    pub(crate) fn next_to_accept(&self, waits: impl Fn(ListenerId) -> bool) -> Option<ListenerId> {
-        let ready = self.runs() && self.application.appetite > 0;
-        self.application.adopted.iter().copied().find(|it| waits(*it)).filter(|_| ready)
+    pub(crate) fn next_to_accept(&self, waits: impl Fn(Place) -> bool) -> Option<Place> {
+        let hungry = self.application.appetite > 0 && !self.agent.is_cordoned();
+        let places = self.application.adopted.iter().map(|(listener, slot)| (*listener, *slot));
+        places.filter(|_| self.runs() && hungry).find(|place| waits(*place))
     }
 
     pub(crate) fn closes_channel(&self) -> bool {
@@ -182,7 +186,7 @@ impl Application {
         Self {
             requests: BTreeSet::new(),
             listeners: Vec::new(),
-            adopted: BTreeSet::new(),
+            adopted: BTreeMap::new(),
             data: Vec::new(),
             failed: Vec::new(),
             appetite: usize::MAX,
@@ -190,6 +194,7 @@ impl Application {
             blind: 0,
             serving: VecDeque::new(),
             busy: false,
+            cordoned: false,
             watched: false,
             disconnected: false,
         }
@@ -213,6 +218,10 @@ impl Application {
             }
             Event::Closed { listener } => self.listeners.retain(|it| *it != listener),
             Event::Available { .. } | Event::Draining => {}
+            Event::Cordoned { cordoned } => {
+                let before = std::mem::replace(&mut self.cordoned, cordoned);
+                assert_ne!(before, cordoned, "told when it changes");
+            }
             Event::Disconnect => {
                 let before = std::mem::replace(&mut self.disconnected, true);
                 assert!(!before, "disconnected once");

@@ -2,9 +2,9 @@
 
 use cluster_core::agent;
 use cluster_core::primary;
-use cluster_core::{Grant, HandleName, HandleToken, ToPrimary, ToWorker};
+use cluster_core::{Grant, HandleName, HandleToken, SlotId, ToPrimary, ToWorker};
 
-use super::kernel::listener_of;
+use super::kernel::{Place, place_of};
 
 /// A connection's letter.
 pub(crate) fn letter(number: usize) -> String {
@@ -22,6 +22,14 @@ pub(crate) fn data(bytes: &[u8]) -> String {
     format!(", data {}", String::from_utf8_lossy(bytes))
 }
 
+/// A listener's first socket has the listener's name.
+pub(crate) fn place((listener, slot): Place) -> String {
+    match slot {
+        SlotId(0) => format!("l{}", listener.0),
+        SlotId(slot) => format!("l{}/{slot}", listener.0),
+    }
+}
+
 pub(crate) fn primary_action(action: &primary::Action) -> String {
     use primary::Action;
 
@@ -31,15 +39,24 @@ pub(crate) fn primary_action(action: &primary::Action) -> String {
         Action::Send { worker, message, handle } => {
             format!("say to {worker}: {}{}", to_worker(message), riding(handle.as_ref()))
         }
-        Action::Lend { worker, message, listener } => {
-            format!("say to {worker}: {}, with a copy of l{}", to_worker(message), listener.0)
+        Action::Lend { worker, message, listener, slot } => {
+            let socket = place((*listener, *slot));
+            format!("say to {worker}: {}, with a copy of {socket}", to_worker(message))
         }
         Action::EndChannel { worker } => format!("end the channel to {worker}"),
-        Action::Listen { listener, spec } => {
+        Action::Listen { listener, spec, sharing: _ } => {
             format!("bind l{} to {}, backlog {}", listener.0, spec.address, spec.backlog)
         }
-        Action::ResumeAccept { listener } => format!("accept from l{}", listener.0),
-        Action::PauseAccept { listener } => format!("pause l{}", listener.0),
+        Action::OpenSlot { listener, slot } => format!("open {}", place((*listener, *slot))),
+        Action::Spread { listener, slots } => {
+            let slots: Vec<_> = slots.iter().map(|slot| place((*listener, *slot))).collect();
+            format!("spread over {}", slots.join(" "))
+        }
+        Action::Inspect { listener } => format!("inspect l{}", listener.0),
+        Action::ResumeAccept { listener, slot } => {
+            format!("accept from {}", place((*listener, *slot)))
+        }
+        Action::PauseAccept { listener, slot } => format!("pause {}", place((*listener, *slot))),
         Action::CloseListener { listener } => format!("close l{}", listener.0),
         Action::Close { connection, why } => {
             format!("close {}: {}", token(connection), format!("{why:?}").to_lowercase())
@@ -99,6 +116,8 @@ pub(crate) fn agent_event(event: &agent::Event) -> String {
         }
         Event::Available { listener } => format!("* available l{}", listener.0),
         Event::Closed { listener } => format!("* closed l{}", listener.0),
+        Event::Cordoned { cordoned: true } => "* cordoned".to_owned(),
+        Event::Cordoned { cordoned: false } => "* uncordoned".to_owned(),
         Event::Draining => "* draining".to_owned(),
         Event::Disconnect => "* disconnect".to_owned(),
     }
@@ -115,6 +134,8 @@ fn to_primary(message: &ToPrimary) -> String {
         ToPrimary::Taken { handoff } => format!("taken h{}", handoff.0),
         ToPrimary::Refused { handoff } => format!("refused h{}", handoff.0),
         ToPrimary::Returned { listener, peer: _ } => format!("returned l{}", listener.0),
+        ToPrimary::Finished { count } => format!("finished {count}"),
+        ToPrimary::Awake => "awake".to_owned(),
         ToPrimary::Leaving => "leaving".to_owned(),
         other => panic!("no words for {other:?}"),
     }
@@ -123,13 +144,16 @@ fn to_primary(message: &ToPrimary) -> String {
 fn to_worker(message: &ToWorker) -> String {
     match message {
         ToWorker::Listen { request, result: Ok(grant) } => {
-            let Grant { listener, address, sharing: _, data: known } = grant;
+            let Grant { listener, address, sharing: _, counted: _, data: known } = grant;
             format!("grant r{} l{} {address}{}", request.0, listener.0, data(known))
         }
         ToWorker::Listen { request, result: Err(error) } => format!("deny r{}: {error}", request.0),
         ToWorker::Connection { listener, handoff, peer: _ } => {
             format!("connection l{} h{}", listener.0, handoff.0)
         }
+        ToWorker::Cordon => "cordon".to_owned(),
+        ToWorker::Uncordon => "uncordon".to_owned(),
+        ToWorker::Probe => "probe".to_owned(),
         ToWorker::Disconnect => "disconnect".to_owned(),
         ToWorker::LeaveNoted => "leave noted".to_owned(),
         other => panic!("no words for {other:?}"),
@@ -146,5 +170,5 @@ fn token(token: &HandleToken) -> String {
 
 fn named(name: HandleName) -> String {
     let number = usize::try_from(name.0).expect("a number");
-    listener_of(number).map_or_else(|| letter(number), |it| format!("the socket of l{}", it.0))
+    place_of(number).map_or_else(|| letter(number), |it| format!("the socket of {}", place(it)))
 }

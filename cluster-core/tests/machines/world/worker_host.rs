@@ -1,9 +1,9 @@
 //! The host's part in a worker, and its application's.
 
 use cluster_core::agent::{Action, Event, Input};
-use cluster_core::{ExitStatus, ListenerId, Output, Signal, ToPrimary, WorkerId};
+use cluster_core::{Address, ExitStatus, ListenerId, Output, Signal, ToPrimary, WorkerId};
 
-use super::kernel::{self, Holder};
+use super::kernel::{self, Holder, Place};
 use super::primary_host::{number_of, token};
 use super::process::{End, Stage, Work};
 use super::{World, words};
@@ -62,15 +62,16 @@ impl World {
             Output::Action(Action::Close { connection }) => {
                 let number = number_of(&connection);
                 self.kernel.close(number, Holder::Worker(worker));
-                if kernel::listener_of(number).is_none() {
+                if kernel::place_of(number).is_none() {
                     let connection = &mut self.kernel.connections[number];
                     connection.dropped |= connection.taken_by == Some(worker);
                 }
             }
             Output::Action(Action::Adopt { listener, socket }) => {
-                assert_eq!(number_of(&socket), kernel::socket(listener), "the right socket");
-                let new = process.application.adopted.insert(listener);
-                assert!(new, "adopted once");
+                let (of, slot) = kernel::place_of(number_of(&socket)).expect("a socket");
+                assert_eq!(of, listener, "the right socket");
+                let before = process.application.adopted.insert(listener, slot);
+                assert_eq!(before, None, "adopted once");
             }
             Output::Action(Action::WatchIdle) => process.application.watched = true,
             Output::Action(Action::CloseChannel) => process.works.push_back(Work::CloseChannel),
@@ -172,23 +173,32 @@ impl World {
         self.drain_agent(worker);
     }
 
-    /// The application accepts from a listener that the kernel shares.
-    pub(super) fn accept_own(&mut self, worker: WorkerId, listener: ListenerId) {
-        let number = self.kernel.accept(listener, Holder::Worker(worker));
-        self.kernel.connections[number].taken_by = Some(worker);
-        self.kernel.read(number, worker);
-        let application = &mut self.process(worker).application;
-        application.appetite -= 1;
-        application.serving.push_back(number);
+    /// The application accepts from a socket that it has itself, and may give back what it
+    /// accepted.
+    pub(super) fn accept_own(&mut self, worker: WorkerId, place: Place) {
+        let number = self.kernel.accept(place, Holder::Worker(worker));
+        let connection = &mut self.kernel.connections[number];
+        connection.taken_by = Some(worker);
+        let peer = Some(connection.peer);
+        let is_datagram = matches!(self.kernel.sockets[&place].address, Some(Address::Udp(_)));
         self.tally.accepted_by_workers += 1;
         let name = words::letter(number);
-        self.trace(">", || format!("worker {worker} accepts {name} from l{}", listener.0));
+        self.trace(">", || format!("worker {worker} accepts {name} from {}", words::place(place)));
+        let process = self.process(worker);
+        process.application.appetite -= 1;
+        if process.application.returns > 0 && !is_datagram {
+            process.application.returns -= 1;
+            process.agent.give_back(place.0, token(number), peer);
+            return self.drain_agent(worker);
+        }
+        process.application.serving.push_back(number);
+        self.kernel.read(number, worker);
     }
 
     /// The application closes its copy of a listener's socket, if it has one.
     pub(super) fn close_own(&mut self, worker: WorkerId, listener: ListenerId) {
-        if self.process(worker).application.adopted.remove(&listener) {
-            self.kernel.close(kernel::socket(listener), Holder::Worker(worker));
+        if let Some(slot) = self.process(worker).application.adopted.remove(&listener) {
+            self.kernel.close(kernel::socket((listener, slot)), Holder::Worker(worker));
         }
     }
 
@@ -201,7 +211,9 @@ impl World {
         }
         let application = &process.application;
         let sockets = self.kernel.sockets_of(Holder::Worker(worker));
-        assert!(sockets.iter().eq(&application.adopted), "{sockets:?} are not the application's");
+        let adopted = application.adopted.iter().map(|(listener, slot)| (*listener, *slot));
+        assert!(sockets.iter().copied().eq(adopted), "{sockets:?} are not the application's");
+        assert_eq!(application.cordoned, process.agent.is_cordoned(), "as it was told");
         let untaken = application.listeners.iter().map(|it| process.agent.untaken(*it));
         let on_the_way = |work: &&Work| {
             matches!(work, Work::Deliver { .. } | Work::Say((ToPrimary::Returned { .. }, _)))
@@ -218,6 +230,8 @@ impl World {
         self.kernel.finish(number, worker);
         let name = words::letter(number);
         self.trace(">", || format!("worker {worker} serves {name}"));
+        self.process(worker).agent.finished(1);
+        self.drain_agent(worker);
     }
 
     pub(super) fn idle(&mut self, worker: WorkerId) {

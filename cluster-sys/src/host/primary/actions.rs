@@ -8,14 +8,12 @@ use std::time::Instant;
 
 use cluster_core::primary::{Action, Event as CoreEvent, Input};
 use cluster_core::{
-    Address, HandleName, ListenSpec, ListenerId, OsError, Pid, Signal, ToWorker, WorkerId,
-    WorkerState,
+    HandleName, ListenerId, OsError, Pid, Signal, SlotId, ToWorker, WorkerId, WorkerState,
 };
 use cluster_ipc::Encoding;
-use mio::Interest;
 use nix::errno::Errno;
 
-use super::{Birth, Body, Entry, News, Notice, Place, PrimaryHost, Socket};
+use super::{Birth, Body, Entry, News, Notice, Place, PrimaryHost};
 use crate::channel::Channel;
 use crate::error::ForkError;
 use crate::event::{ClusterError, Event};
@@ -26,7 +24,6 @@ use crate::link::{Flushed, Link};
 use crate::outbox::Outbox;
 use crate::pipes::Pipes;
 use crate::settings::InForce;
-use crate::socket::ListenSocket;
 use crate::spawn::{CHANNEL_FD, SpawnError, SpawnStage, Spawning};
 
 impl PrimaryHost {
@@ -35,24 +32,29 @@ impl PrimaryHost {
             Action::Spawn { worker } => self.spawn(now, worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
             Action::Send { worker, message, handle } => self.say(worker, &message, handle),
-            Action::Lend { worker, message, listener } => {
-                self.lend(now, worker, &message, listener);
+            Action::Lend { worker, message, listener, slot } => {
+                self.lend(now, worker, &message, listener, slot);
             }
             Action::EndChannel { worker } => {
                 if let Some(link) = self.link(worker) {
                     link.end();
                 }
             }
-            Action::Listen { listener, spec } => {
-                let result = self.listen(listener, &spec).map_err(|error| os_error(&error));
+            Action::Listen { listener, spec, sharing } => {
+                let result = self.listen(listener, &spec, sharing);
+                let result = result.map_err(|error| os_error(&error));
                 self.core.handle_input(now, Input::ListenDone { listener, result });
             }
-            Action::ResumeAccept { listener } => self.resume_accept(now, listener),
-            Action::PauseAccept { listener } => self.pause_accept(listener),
-            Action::CloseListener { listener } => {
-                self.pause_accept(listener);
-                self.sockets.remove(&listener);
+            Action::OpenSlot { listener, slot } => {
+                let Some(sockets) = self.sockets.get_mut(&listener) else { return };
+                let result = sockets.open(slot).map_err(|error| os_error(&error));
+                self.core.handle_input(now, Input::SlotOpened { listener, slot, result });
             }
+            Action::Spread { listener, slots } => self.spread(listener, &slots),
+            Action::Inspect { listener } => self.inspect(now, listener),
+            Action::ResumeAccept { listener, slot } => self.resume_accept(now, listener, slot),
+            Action::PauseAccept { listener, slot } => self.pause_accept(listener, slot),
+            Action::CloseListener { listener } => self.close_listener(listener),
             Action::Close { connection, why: _ } => drop(self.handles.remove(connection)),
         }
     }
@@ -65,10 +67,14 @@ impl PrimaryHost {
             CoreEvent::Online { worker } => self.publish_of(worker, Event::Online { worker }),
             CoreEvent::Listening { worker, address } => {
                 self.publish_of(worker, Event::Listening { worker, address });
+                let entry = self.workers.get_mut(&worker);
+                let waiting = entry.map(|it| std::mem::take(&mut it.listens)).unwrap_or_default();
+                self.news.extend(waiting.into_iter().map(News::Listening));
             }
             CoreEvent::Draining { worker } => self.publish_of(worker, Event::Draining { worker }),
             CoreEvent::Disconnect { worker, exited_after_disconnect } => {
-                if let Some(entry) = self.workers.get(&worker) {
+                if let Some(entry) = self.workers.get_mut(&worker) {
+                    entry.listens.clear();
                     entry.facts.disconnected();
                     entry.facts.leaves(exited_after_disconnect);
                 }
@@ -79,6 +85,7 @@ impl PrimaryHost {
                 if let Some(entry) = self.workers.get_mut(&worker) {
                     entry.facts.leaves(exited_after_disconnect);
                     entry.facts.exited(status);
+                    entry.listens.clear();
                     waiting = std::mem::take(&mut entry.exits);
                 }
                 let exit = Event::Exit { worker, status, exited_after_disconnect };
@@ -102,7 +109,8 @@ impl PrimaryHost {
             let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
                 continue;
             };
-            if link.wants_flush() && link.flush() == Flushed::Refused {
+            let place = Place::Channel(worker);
+            if link.wants_flush() && self.ready.flush(place, link) == Flushed::Refused {
                 let (_, refused) = self.retry.get_or_insert((now + SEND_RETRY, Vec::new()));
                 refused.push(worker);
             }
@@ -172,10 +180,9 @@ impl PrimaryHost {
         spawning: &Spawning,
         link: &Link<cluster_core::ToPrimary>,
     ) -> io::Result<()> {
-        let (process, both) = (spawning.process(), Interest::READABLE | Interest::WRITABLE);
-        self.ready.watch(Place::Spawning(worker), spawning.as_fd(), Interest::READABLE)?;
-        self.ready.watch(Place::Process(worker), process.as_fd(), Interest::READABLE)?;
-        self.ready.watch(Place::Channel(worker), link.as_fd(), both)
+        self.ready.watch(Place::Spawning(worker), spawning.as_fd())?;
+        self.ready.watch(Place::Process(worker), spawning.process().as_fd())?;
+        self.ready.watch(Place::Channel(worker), link.as_fd())
     }
 
     fn forked(&mut self, worker: WorkerId, pid: Pid) {
@@ -252,9 +259,16 @@ impl PrimaryHost {
     }
 
     /// Says something with a copy of a listener's descriptor, if one can be made.
-    fn lend(&mut self, now: Instant, worker: WorkerId, message: &ToWorker, listener: ListenerId) {
-        let Some(it) = self.sockets.get(&listener) else { return };
-        match it.socket.as_fd().try_clone_to_owned() {
+    fn lend(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        message: &ToWorker,
+        listener: ListenerId,
+        slot: SlotId,
+    ) {
+        let Some(socket) = self.sockets.get(&listener).and_then(|it| it.at(slot)) else { return };
+        match socket.as_fd().try_clone_to_owned() {
             Ok(copy) => self.say_with(worker, message, Some(Arc::new(copy))),
             Err(error) => {
                 if let ToWorker::Listen { request, .. } = *message {
@@ -263,39 +277,6 @@ impl PrimaryHost {
                     self.core.handle_input(now, input);
                 }
             }
-        }
-    }
-
-    fn listen(&mut self, listener: ListenerId, spec: &ListenSpec) -> io::Result<Address> {
-        let socket = ListenSocket::bind(spec)?;
-        let address = socket.local_address().clone();
-        self.sockets.insert(listener, Socket { socket, accepting: false });
-        Ok(address)
-    }
-
-    /// Watches a listener.
-    fn resume_accept(&mut self, now: Instant, listener: ListenerId) {
-        let Some(it) = self.sockets.get_mut(&listener) else { return };
-        if it.accepting {
-            return;
-        }
-        let place = Place::Listener(listener);
-        match self.ready.watch(place, it.socket.as_fd(), Interest::READABLE) {
-            Ok(()) => it.accepting = true,
-            // No room in the kernel to watch it: that is tried again like accepting itself.
-            Err(error) => {
-                let error = os_error(&error);
-                self.core.handle_input(now, Input::AcceptFailed { listener, error });
-            }
-        }
-    }
-
-    /// Watches it no longer: nobody is woken for what is not wanted.
-    fn pause_accept(&mut self, listener: ListenerId) {
-        if let Some(it) = self.sockets.get_mut(&listener)
-            && std::mem::replace(&mut it.accepting, false)
-        {
-            self.ready.ignore(Place::Listener(listener), it.socket.as_fd());
         }
     }
 }
@@ -311,6 +292,7 @@ impl Entry {
             link: None,
             body: Body::Gone(None),
             forked: None,
+            listens: Vec::new(),
             exits: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster_core::{ExitStatus, Signal, WorkerId};
+use cluster_core::{ExitStatus, Signal, WorkerId, WorkerState};
 
 use super::{Birth, Entry, PrimaryHost, WorkerParts};
 use crate::error::{ForkError, SendError};
@@ -55,6 +55,13 @@ pub enum Command {
         /// Which signal.
         signal: Signal,
     },
+    /// Let a worker have no new connections, or let it have some again.
+    Cordon {
+        /// Which worker.
+        worker: WorkerId,
+        /// Whether it gets none.
+        cordoned: bool,
+    },
     /// Close the channel to a worker, which ends it.
     CloseChannel {
         /// Which worker.
@@ -68,6 +75,14 @@ pub enum Command {
         message: Outgoing,
         /// Hears when it is written.
         reply: Option<Reply<Result<(), SendError>>>,
+    },
+    /// Tell when a worker's application has its first listener, at once if it has. Dropped if it
+    /// will have none, or there is no such worker.
+    AwaitListening {
+        /// Which worker.
+        worker: WorkerId,
+        /// Hears it.
+        reply: Reply<()>,
     },
     /// Tell when a worker's process has ended. Dropped if there is no such worker.
     AwaitExit {
@@ -97,14 +112,23 @@ impl PrimaryHost {
                 let farewell = self.core.disconnect_all(now, kill_after);
                 self.farewells.insert(farewell, reply);
             }
-            // A worker that is gone needs no signal and has no channel.
+            // A worker that is gone needs no signal, gets no connections and has no channel.
             Command::Kill { worker, signal } => {
                 self.core.kill(worker, signal).unwrap_or_default();
+            }
+            Command::Cordon { worker, cordoned } => {
+                let core = &mut self.core;
+                let done = if cordoned { core.cordon(worker) } else { core.uncordon(worker) };
+                done.unwrap_or_default();
+                if let Some(entry) = self.workers.get(&worker) {
+                    entry.facts.cordoned(cordoned);
+                }
             }
             Command::CloseChannel { worker } => {
                 self.core.close_channel(worker).unwrap_or_default();
             }
             Command::Send { worker, message, reply } => self.send(worker, message, reply),
+            Command::AwaitListening { worker, reply } => self.await_listening(worker, reply),
             Command::AwaitExit { worker, reply } => self.await_exit(worker, reply),
             Command::Workers { reply } => {
                 let parts = |worker| self.workers.get(&worker).map(Entry::parts);
@@ -138,6 +162,16 @@ impl PrimaryHost {
             }
             (None, Some(reply)) => reply.send(Err(SendError::Disconnected)),
             (None, None) => {}
+        }
+    }
+
+    fn await_listening(&mut self, worker: WorkerId, reply: Reply<()>) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        match self.core.state(worker) {
+            Some(WorkerState::Forked | WorkerState::Online) => entry.listens.push(reply),
+            Some(WorkerState::Listening) => reply.send(()),
+            // It leaves, or has left.
+            _ => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_core::primary::Input;
-use cluster_core::{ExitStatus, ListenerId, WorkerId};
+use cluster_core::{ExitStatus, ListenerId, SlotId, WorkerId};
 
 use super::actions::os_error;
 use super::{Body, Notice, Place, PrimaryHost};
@@ -19,10 +19,11 @@ impl PrimaryHost {
     pub(super) fn visit(&mut self, now: Instant, place: Place) {
         match place {
             Place::Waker => self.unflushed.extend(self.workers.keys()),
-            Place::Listener(listener) => self.accept_some(now, listener),
+            Place::Listener(listener, slot) => self.accept_some(now, listener, slot),
             Place::Spawning(worker) => self.ask_birth(now, worker),
             Place::Channel(worker) => {
-                if self.is_born(now, worker) && self.read_some(now, worker, READS_PER_TURN) {
+                let end = self.ready.has_ended(place);
+                if self.is_born(now, worker) && self.read_some(now, worker, end) {
                     self.ready.push(place);
                 }
             }
@@ -34,13 +35,14 @@ impl PrimaryHost {
         }
     }
 
-    fn accept_some(&mut self, now: Instant, listener: ListenerId) {
-        for _ in 0..ACCEPTS_PER_TURN {
+    fn accept_some(&mut self, now: Instant, listener: ListenerId, slot: SlotId) {
+        for accepts in 0..ACCEPTS_PER_TURN {
             let Some(it) = self.sockets.get(&listener) else { return };
-            if !it.accepting {
+            let Some(socket) = it.at(slot).filter(|_| it.is_accepting(slot)) else { return };
+            if accepts > 0 && !socket.has_waiting() {
                 return;
             }
-            let input = match it.socket.accept() {
+            let input = match socket.accept() {
                 Ok(Accepted { socket, peer }) => {
                     let connection = self.handles.insert(socket);
                     Input::Accepted { listener, connection, peer }
@@ -54,7 +56,7 @@ impl PrimaryHost {
             self.core.handle_input(now, input);
             self.carry_on(now);
         }
-        self.ready.push(Place::Listener(listener));
+        self.ready.push(Place::Listener(listener, slot));
     }
 
     /// Whether the program is executed; what is known of the worker before that must wait.
@@ -99,15 +101,16 @@ impl PrimaryHost {
         self.carry_on(now);
     }
 
-    /// Reads a channel up to `reads` times; says whether there may be more.
-    fn read_some(&mut self, now: Instant, worker: WorkerId, reads: usize) -> bool {
+    /// Reads a channel a few times, and up to its end if it is known to have one; says whether
+    /// there may be more.
+    fn read_some(&mut self, now: Instant, worker: WorkerId, end: bool) -> bool {
         // The channel may be writable again.
         self.unflushed.push(worker);
-        for _ in 0..reads {
+        for _ in 0..READS_PER_TURN {
             let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
                 return false;
             };
-            let read = link.receive().map_err(LinkError::from);
+            let read = link.receive(end).map_err(LinkError::from);
             let read = read.and_then(|reading| {
                 self.hear(now, worker)?;
                 Ok(reading)
@@ -174,7 +177,7 @@ impl PrimaryHost {
     fn read_the_rest(&mut self, now: Instant, worker: WorkerId) {
         let read = |host: &Self| host.workers.get(&worker)?.link.as_ref().map(Link::read);
         let Some(end) = read(self).map(|bytes| bytes + CHANNEL_BYTES) else { return };
-        while self.read_some(now, worker, READS_PER_TURN) {
+        while self.read_some(now, worker, true) {
             if read(self).is_none_or(|bytes| bytes > end) {
                 // Whoever still speaks is not the worker, but a child that has its channel.
                 return self.ready.push(Place::Channel(worker));

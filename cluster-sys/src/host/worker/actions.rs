@@ -8,7 +8,7 @@ use cluster_core::agent::{Action, Event as News};
 use cluster_core::{HandleToken, ToPrimary, WorkerState};
 
 use super::{Delivery, End, Notice, Phase, Place, Share, WorkerHost};
-use crate::connection::Connection;
+use crate::connection::{Claims, Connection};
 use crate::limits::SEND_RETRY;
 use crate::link::Flushed;
 use crate::signal;
@@ -22,7 +22,7 @@ impl WorkerHost {
                 let socket = self.handles.remove(connection).and_then(Arc::into_inner);
                 if let (Some(socket), Some(link)) = (socket, &self.link) {
                     let after = link.queued();
-                    let (guard, returns) = (self.activity.begin(), self.returner.clone());
+                    let (guard, returns) = (self.activity.begin_handed(), self.returner.clone());
                     let connection = Connection::new(listener, socket, peer, guard, returns);
                     self.deliveries.push_back(Delivery { after, listener, connection });
                 }
@@ -50,7 +50,12 @@ impl WorkerHost {
                 let socket = self.adopted.take_if(|(adopted, _)| *adopted == listener);
                 let socket = socket.map(|(_, socket)| socket);
                 if let Some(reply) = self.requests.remove(&request) {
-                    reply.send(Ok(Share { listener, address, socket, data }));
+                    if self.core.counts() {
+                        self.activity.report();
+                    }
+                    let (activity, returns) = (self.activity.clone(), self.returner.clone());
+                    let claims = Claims::new(listener, activity, returns);
+                    reply.send(Ok(Share { listener, address, socket, data, claims }));
                 }
                 return;
             }
@@ -62,6 +67,10 @@ impl WorkerHost {
             }
             News::Available { listener } => Notice::Available(listener),
             News::Closed { listener } => Notice::Closed(listener),
+            News::Cordoned { cordoned } => {
+                self.facts.cordoned(cordoned);
+                Notice::Cordoned(cordoned)
+            }
             News::Draining => {
                 self.facts.stands(WorkerState::Draining);
                 self.facts.leaves(true);
@@ -78,8 +87,9 @@ impl WorkerHost {
 
     /// Writes what there is to write, and comes to the end if that was the last.
     pub(super) fn flush(&mut self, now: Option<Instant>) {
+        let ready = &mut self.ready;
         let flushed = self.link.as_mut().map_or(Flushed::All, |link| match link.wants_flush() {
-            true => link.flush(),
+            true => ready.flush(Place::Channel, link),
             false => Flushed::All,
         });
         if flushed == Flushed::Refused {

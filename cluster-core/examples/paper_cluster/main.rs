@@ -13,16 +13,21 @@
 //!
 //! The application of the primary:
 //!
-//! * `config none|round-robin waiting 256 window 8`: before all else
+//! * `config SCHEDULE`, before all else: `rr`, `none`, `sharded`, `least-loaded`,
+//!   `power-of-two` or `sticky`; also with `waiting 256`, `window 8`, `budget 1024`,
+//!   `slow-start 10s`, `refused close|wait` or `seed 0`
 //! * `fork`
 //! * `disconnect 1` or `disconnect all`, also with `kill-after 5s`
 //! * `kill 1 SIGTERM`
+//! * `cordon 1`, `uncordon 1`
 //! * `end 1`: closes the channel to worker 1
 //!
 //! The operating system:
 //!
 //! * `spawned 1 pid 100`, `spawn-failed 1 errno 11`
 //! * `bound L1 127.0.0.1:80`, `bind-failed L1 errno 98`, `lend-failed 1 r1 L1 errno 24`
+//! * `opened L1 1`, `open-failed L1 1 errno 24`: a further socket of the listener, its slot 1
+//! * `queued L1 0 3`: so many connections are queued in its slots 0 and 1
 //! * `accepted L1` (also with the other end: `accepted L1 127.0.0.1:5000`),
 //!   `accept-failed L1 errno 24`
 //! * `closed 1`: the channel is at its end; `broken 1`: it is of no more use
@@ -34,7 +39,8 @@
 //! * `listen 1 127.0.0.1:80`, also with `backlog 10` and `data TEXT`; an address is also
 //!   `[::1]:80`, `unix:/run/x`, `udp:127.0.0.1:53` or `fd:3`
 //! * `listening 1 L1`, `close 1 L1`
-//! * `taken 1 h1`, `refused 1 h1`, `returned 1 L1`
+//! * `taken 1 h1`, `refused 1 h1`, `returned 1 L1`, `finished 1 count 1`
+//! * `awake 1`
 //!
 //! And:
 //!
@@ -81,19 +87,20 @@
 //!   (no deadline)
 //! ```
 
+mod phrases;
+mod words;
+
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
-use std::str::{FromStr, SplitWhitespace};
 use std::time::{Duration, Instant};
 
-use cluster_core::primary::{Action, Event, Input, Primary, TooManyWorkers, UnknownWorker};
+use cluster_core::primary::{Input, Primary};
 use cluster_core::{
-    Address, Config, ConfigError, ExitStatus, HandleName, HandleToken, HandoffId, ListenSpec,
-    ListenerId, OsError, Output, Pid, Reason, RequestId, Schedule, Signal, ToPrimary, ToWorker,
-    UnixName, UnknownSignal, WorkerId,
+    Config, HandleName, HandleToken, Output, Pid, Reason, RequestId, ToPrimary, WorkerId,
 };
+
+use phrases::{deadline, in_words, news};
+use words::{Mistake, Place, Time, Words};
 
 fn main() -> io::Result<()> {
     let mut paper = Paper::new();
@@ -168,7 +175,9 @@ impl Paper {
             "state" => return words.end(self.state()),
             "config" => self.configure(&mut words)?,
             "at" => self.at(&mut words)?,
-            "fork" | "disconnect" | "kill" | "end" => self.command(verb, &mut words)?,
+            "fork" | "disconnect" | "kill" | "cordon" | "uncordon" | "end" => {
+                self.command(verb, &mut words)?;
+            }
             _ => {
                 let input = self.fact(verb, &mut words)?;
                 words.end(())?;
@@ -180,26 +189,11 @@ impl Paper {
     }
 
     fn configure(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
-        let schedule = match words.next("schedule")? {
-            "none" => Schedule::None,
-            "round-robin" => Schedule::RoundRobin,
-            other => return Err(Mistake::not_a("schedule", other)),
-        };
-        let default = Config::default();
-        let (mut waiting, mut window) = (default.waiting(), default.window());
-        loop {
-            if words.skip("waiting") {
-                waiting = words.parse("number", "")?;
-            } else if words.skip("window") {
-                window = words.parse("number", "")?;
-            } else {
-                break words.end(())?;
-            }
-        }
+        let config = words.config()?;
         if !self.blank {
             return Err(Mistake::TooLate);
         }
-        self.primary = Primary::new(Config::new(schedule, waiting, window)?);
+        self.primary = Primary::new(config);
         Ok(())
     }
 
@@ -231,6 +225,14 @@ impl Paper {
                 words.end(())?;
                 self.primary.kill(worker, signal)?;
             }
+            ("cordon", Some(worker)) => {
+                words.end(())?;
+                self.primary.cordon(worker)?;
+            }
+            ("uncordon", Some(worker)) => {
+                words.end(())?;
+                self.primary.uncordon(worker)?;
+            }
             ("end", Some(worker)) => {
                 words.end(())?;
                 self.primary.close_channel(worker)?;
@@ -261,6 +263,21 @@ impl Paper {
             "bind-failed" => {
                 Input::ListenDone { listener: words.listener()?, result: Err(words.error()?) }
             }
+            "opened" => {
+                let (listener, slot) = (words.listener()?, words.slot()?);
+                Input::SlotOpened { listener, slot, result: Ok(()) }
+            }
+            "open-failed" => {
+                let (listener, slot) = (words.listener()?, words.slot()?);
+                Input::SlotOpened { listener, slot, result: Err(words.error()?) }
+            }
+            "queued" => {
+                let (listener, mut queued) = (words.listener()?, Vec::new());
+                while let Some(count) = words.rest("number")? {
+                    queued.push(count);
+                }
+                Input::Inspected { listener, queued }
+            }
             "lend-failed" => Input::LendFailed {
                 worker: words.worker()?,
                 request: RequestId(words.parse("request", "r")?),
@@ -283,8 +300,18 @@ impl Paper {
     }
 
     fn message(&mut self, verb: &str, words: &mut Words<'_>) -> Result<Input, Mistake> {
-        const MESSAGES: [&str; 8] =
-            ["online", "leaving", "listen", "listening", "close", "taken", "refused", "returned"];
+        const MESSAGES: [&str; 10] = [
+            "online",
+            "leaving",
+            "listen",
+            "listening",
+            "close",
+            "taken",
+            "refused",
+            "returned",
+            "finished",
+            "awake",
+        ];
         if !MESSAGES.contains(&verb) {
             return Err(Mistake::Unknown(verb.to_owned()));
         }
@@ -302,6 +329,8 @@ impl Paper {
             "listening" => ToPrimary::Listening { listener: words.listener()? },
             "close" => ToPrimary::Close { listener: words.listener()? },
             "taken" => ToPrimary::Taken { handoff: words.handoff()? },
+            "finished" => ToPrimary::Finished { count: words.named("count")? },
+            "awake" => ToPrimary::Awake,
             "refused" => ToPrimary::Refused { handoff: words.handoff()? },
             _ => ToPrimary::Returned { listener: words.listener()?, peer: None },
         };
@@ -349,244 +378,20 @@ impl Paper {
         let workers = self.primary.workers().filter_map(|worker| {
             let state = self.primary.state(worker)?;
             let pid = self.primary.pid(worker).map_or("-".to_owned(), |pid| pid.to_string());
-            Some(format!("worker {worker} pid {pid} {state}"))
+            let cordoned = if self.primary.is_cordoned(worker) { ", cordoned" } else { "" };
+            let load = match self.primary.load(worker) {
+                (0, 0) => String::new(),
+                (untaken, open) => format!(", {untaken} untaken, {open} open"),
+            };
+            Some(format!("worker {worker} pid {pid} {state}{cordoned}{load}"))
         });
         let connections = format!("{} connections wait to be taken", self.primary.connections());
         workers.chain([connections, deadline(self.deadline)]).collect()
     }
 }
 
-/// The words of one line.
-struct Words<'a>(SplitWhitespace<'a>);
-
-impl<'a> Words<'a> {
-    fn next(&mut self, what: &'static str) -> Result<&'a str, Mistake> {
-        self.0.next().ok_or(Mistake::Missing(what))
-    }
-
-    /// Passes over `word`, if it is next; says whether it was.
-    fn skip(&mut self, word: &str) -> bool {
-        let found = self.0.clone().next() == Some(word);
-        if found {
-            self.0.next();
-        }
-        found
-    }
-
-    fn end<T>(&mut self, value: T) -> Result<T, Mistake> {
-        self.0.next().map_or(Ok(value), |more| Err(Mistake::Surplus(more.to_owned())))
-    }
-
-    /// The next word, without `prefix` in either case.
-    fn parse<T: FromStr>(&mut self, what: &'static str, prefix: &str) -> Result<T, Mistake> {
-        let word = self.next(what)?;
-        let cut = word.get(..prefix.len()).filter(|it| it.eq_ignore_ascii_case(prefix));
-        let bare = if cut.is_some() { &word[prefix.len()..] } else { word };
-        bare.parse().map_err(|_| Mistake::not_a(what, word))
-    }
-
-    /// What follows `name`, which has to be there.
-    fn named<T: FromStr>(&mut self, name: &'static str) -> Result<T, Mistake> {
-        self.option(name)?.ok_or(Mistake::Missing(name))
-    }
-
-    /// What follows `name`, if that is there.
-    fn option<T: FromStr>(&mut self, name: &'static str) -> Result<Option<T>, Mistake> {
-        if self.skip(name) { self.parse(name, "").map(Some) } else { Ok(None) }
-    }
-
-    fn rest<T: FromStr>(&mut self, what: &'static str) -> Result<Option<T>, Mistake> {
-        if self.0.clone().next().is_some() { self.parse(what, "").map(Some) } else { Ok(None) }
-    }
-
-    fn worker(&mut self) -> Result<WorkerId, Mistake> {
-        let number = self.parse("worker", "")?;
-        WorkerId::new(number).ok_or_else(|| Mistake::not_a("worker", "0"))
-    }
-
-    fn listener(&mut self) -> Result<ListenerId, Mistake> {
-        self.parse("listener", "l").map(ListenerId)
-    }
-
-    fn handoff(&mut self) -> Result<HandoffId, Mistake> {
-        self.parse("hand-off", "h").map(HandoffId)
-    }
-
-    fn error(&mut self) -> Result<OsError, Mistake> {
-        self.named("errno").map(OsError)
-    }
-
-    fn status(&mut self) -> Result<ExitStatus, Mistake> {
-        Ok(match self.next("status")? {
-            "code" => ExitStatus::Code(self.parse("code", "")?),
-            "signal" => {
-                let signal: Signal = self.next("signal")?.parse()?;
-                ExitStatus::Signal { signal, core_dumped: false }
-            }
-            "lost" => ExitStatus::Lost,
-            other => return Err(Mistake::not_a("status", other)),
-        })
-    }
-
-    fn spec(&mut self) -> Result<ListenSpec, Mistake> {
-        let Place(address) = self.parse("address", "")?;
-        let mut spec = ListenSpec::new(address);
-        spec.backlog = self.option("backlog")?.unwrap_or(spec.backlog);
-        spec.data = self.option::<String>("data")?.unwrap_or_default().into_bytes();
-        Ok(spec)
-    }
-}
-
-/// What is wrong with a line.
-#[derive(Debug, thiserror::Error)]
-enum Mistake {
-    #[error("unknown: {0} (try: help)")]
-    Unknown(String),
-    #[error("missing: {0}")]
-    Missing(&'static str),
-    #[error("no {what}: {word}")]
-    NotA { what: &'static str, word: String },
-    #[error("too much: {0}")]
-    Surplus(String),
-    #[error("it is {0:?} already")]
-    Past(Duration),
-    #[error("config comes before all else")]
-    TooLate,
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Worker(#[from] UnknownWorker),
-    #[error(transparent)]
-    Workers(#[from] TooManyWorkers),
-    #[error(transparent)]
-    Signal(#[from] UnknownSignal),
-}
-
-impl Mistake {
-    fn not_a(what: &'static str, word: &str) -> Self {
-        Self::NotA { what, word: word.to_owned() }
-    }
-}
-
-/// A number of seconds or milliseconds: `5s`, `100ms`.
-struct Time(Duration);
-
-impl FromStr for Time {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let parse = |number: &str| number.parse::<u32>().map(u64::from).map_err(drop);
-        match text.strip_suffix("ms") {
-            Some(number) => Ok(Self(Duration::from_millis(parse(number)?))),
-            None => Ok(Self(Duration::from_secs(parse(text.strip_suffix('s').ok_or(())?)?))),
-        }
-    }
-}
-
-/// An address as [`Address`] displays it.
-struct Place(Address);
-
-impl FromStr for Place {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let socket = |text: &str| text.parse::<SocketAddr>().map_err(drop);
-        Ok(Self(match text.split_once(':') {
-            Some(("unix", name)) => Address::Unix(UnixName(name.into())),
-            Some(("udp", address)) => Address::Udp(socket(address)?),
-            Some(("fd", number)) => Address::Inherited(number.parse().map_err(drop)?),
-            Some(_) | None => Address::Tcp(socket(text)?),
-        }))
-    }
-}
-
 /// The text at the head of this file.
 fn help() -> Vec<String> {
-    let lines = include_str!("paper_cluster.rs").lines();
+    let lines = include_str!("main.rs").lines();
     lines.map_while(|line| line.strip_prefix("//!")).map(|it| it.trim().to_owned()).collect()
-}
-
-fn in_words(action: &Action) -> String {
-    match action {
-        Action::Spawn { worker } => format!("spawn {worker}"),
-        Action::Signal { worker, signal } => format!("signal {worker} {signal}"),
-        Action::Send { worker, message, handle: None } => {
-            format!("say to {worker}: {}", told(message))
-        }
-        Action::Send { worker, message, handle: Some(name) } => {
-            format!("say to {worker}: {}, with {}", told(message), letter(*name))
-        }
-        Action::Lend { worker, message, listener } => {
-            format!("say to {worker}: {}, with a copy of L{}", told(message), listener.0)
-        }
-        Action::EndChannel { worker } => format!("end the channel to {worker}"),
-        Action::Listen { listener, spec } => {
-            format!("bind L{} to {}, backlog {}", listener.0, spec.address, spec.backlog)
-        }
-        Action::ResumeAccept { listener } => format!("accept from L{}", listener.0),
-        Action::PauseAccept { listener } => format!("pause L{}", listener.0),
-        Action::CloseListener { listener } => format!("close L{}", listener.0),
-        Action::Close { connection, why } => {
-            format!("close {}: {}", letter(connection.name()), format!("{why:?}").to_lowercase())
-        }
-    }
-}
-
-fn told(message: &ToWorker) -> String {
-    match message {
-        ToWorker::Listen { request, result: Ok(grant) } => {
-            let data = String::from_utf8_lossy(&grant.data);
-            let data = if data.is_empty() { String::new() } else { format!(", data {data}") };
-            format!("r{} is granted L{} at {}{data}", request.0, grant.listener.0, grant.address)
-        }
-        ToWorker::Listen { request, result: Err(error) } => {
-            format!("r{} is denied: {error}", request.0)
-        }
-        ToWorker::Connection { listener, handoff, peer: _ } => {
-            format!("connection h{} from L{}", handoff.0, listener.0)
-        }
-        ToWorker::Disconnect => "disconnect".to_owned(),
-        ToWorker::LeaveNoted => "leave noted".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn news(event: &Event) -> String {
-    match event {
-        Event::Fork { worker, pid } => format!("* fork {worker} pid {pid}"),
-        Event::SpawnFailed { worker, error } => format!("* spawn failed {worker} {error}"),
-        Event::Online { worker } => format!("* online {worker}"),
-        Event::Listening { worker, address } => format!("* listening {worker} {address}"),
-        Event::Draining { worker } => format!("* draining {worker}"),
-        Event::Disconnect { worker, exited_after_disconnect } => {
-            format!("* disconnect {worker}{}", flag(exited_after_disconnect))
-        }
-        Event::Exit { worker, pid, status, exited_after_disconnect } => {
-            format!("* exit {worker} pid {pid} {status}{}", flag(exited_after_disconnect))
-        }
-        Event::AcceptFailed { address, error } => format!("* accept failed {address} {error}"),
-        Event::Farewell { id } => format!("* farewell {}", id.0),
-    }
-}
-
-fn flag(value: impl Display) -> String {
-    format!(" exited_after_disconnect={value}")
-}
-
-fn deadline(next: Option<(Duration, Reason)>) -> String {
-    match next {
-        None => "(no deadline)".to_owned(),
-        Some((at, Reason::KillAfter(worker))) => format!("(deadline {at:?}: kill {worker})"),
-        Some((at, Reason::AcceptRetry(listener))) => {
-            format!("(deadline {at:?}: accept from L{} again)", listener.0)
-        }
-    }
-}
-
-/// Connections are `a` to `z`, then `c26` and on.
-fn letter(HandleName(number): HandleName) -> String {
-    match u8::try_from(number) {
-        Ok(small) if small < 26 => char::from(b'a' + small).to_string(),
-        Ok(_) | Err(_) => format!("c{number}"),
-    }
 }

@@ -1,0 +1,119 @@
+//! What one worker has of connections, and how many more it may get.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::{SLOW_START_LEAST, TAKEN_PROMPTLY, WINDOW_START};
+
+/// A worker's connections, in figures.
+///
+/// ```text
+///   handed ──▶ untaken ──taken──▶ open ──finished──▶ forgotten
+/// ```
+///
+/// Its window is how many may be untaken. It begins small, grows with each one that is taken
+/// promptly, and halves with each one that is not: what a blocked worker holds back stays a
+/// handful.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) untaken: usize,
+    /// Taken and not finished, as far as the worker reports it.
+    pub(crate) open: usize,
+    window: usize,
+    /// When it began to listen.
+    since: Option<Instant>,
+}
+
+impl Account {
+    pub(crate) const fn has_room(&self) -> bool {
+        self.untaken < self.window
+    }
+
+    /// The first time counts.
+    pub(crate) fn listens(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// `counted` says that the worker will report the end.
+    pub(crate) fn taken(&mut self, waited: Duration, window_max: usize, counted: bool) {
+        self.settled();
+        self.open += usize::from(counted);
+        self.window = if waited <= TAKEN_PROMPTLY {
+            (self.window + 1).min(window_max)
+        } else {
+            (self.window / 2).max(1)
+        };
+    }
+
+    /// It is in flight no longer.
+    pub(crate) fn settled(&mut self) {
+        self.untaken = self.untaken.saturating_sub(1);
+    }
+
+    /// The worker reports that so many have ended; one that reports too many has none.
+    pub(crate) fn finished(&mut self, count: u32) {
+        self.open = self.open.saturating_sub(count as usize);
+    }
+
+    /// The part of a full share that it is to get by now, in hundredths: a fresh worker's grows
+    /// from [`SLOW_START_LEAST`] to 100 in the course of `slow_start`.
+    pub(crate) fn share(&self, now: Instant, slow_start: Duration) -> u32 {
+        let age = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if age >= slow_start {
+            return 100;
+        }
+        let hundredths = age.as_nanos() * 100 / slow_start.as_nanos();
+        u32::try_from(hundredths).map_or(100, |it| it.clamp(SLOW_START_LEAST, 100))
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) const fn window(&self) -> usize {
+        self.window
+    }
+}
+
+impl Account {
+    /// Nothing yet; at most `window_max` may be untaken.
+    pub(crate) fn new(window_max: usize) -> Self {
+        Self { untaken: 0, open: 0, window: WINDOW_START.min(window_max), since: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATE: Duration = TAKEN_PROMPTLY.saturating_add(Duration::from_nanos(1));
+
+    #[test]
+    fn a_window_grows_one_by_one_and_halves() {
+        let mut account = Account::new(8);
+        let mut windows = vec![account.window];
+        for waited in [TAKEN_PROMPTLY; 7].into_iter().chain([LATE; 4]) {
+            account.taken(waited, 8, true);
+            windows.push(account.window);
+        }
+        assert_eq!(windows, [2, 3, 4, 5, 6, 7, 8, 8, 4, 2, 1, 1]);
+    }
+
+    #[test]
+    fn a_fresh_workers_share_grows_with_its_age() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin with")]
+        let now = Instant::now();
+        let mut account = Account::new(8);
+        let slow_start = Duration::from_secs(10);
+        assert_eq!(account.share(now, slow_start), SLOW_START_LEAST);
+        account.listens(now);
+        let shares =
+            [0, 1, 5, 10, 99].map(|age| account.share(now + Duration::from_secs(age), slow_start));
+        assert_eq!(shares, [SLOW_START_LEAST, 10, 50, 100, 100]);
+        assert_eq!(account.share(now, Duration::ZERO), 100);
+    }
+
+    #[test]
+    fn nobody_finishes_more_than_there_is() {
+        let mut account = Account::new(8);
+        account.taken(Duration::ZERO, 8, true);
+        account.finished(u32::MAX);
+        assert_eq!(account.open, 0);
+    }
+}

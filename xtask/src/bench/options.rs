@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::rows::Row;
+
+/// What to measure, how often, and where to write it down.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Measure this row only (repeatable): a to i, as BENCH.md has them.
+    #[arg(long, value_name = "ROW")]
+    pub(super) only: Vec<Row>,
+
+    /// Fewer and smaller repetitions.
+    #[arg(long)]
+    pub(super) quick: bool,
+
+    /// Repeat each case so many times [default: 5, or 3 with --quick].
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+
+    /// Connections a case [default: 4000, or 2000 with --quick].
+    #[arg(long, value_name = "N")]
+    connections: Option<u64>,
+
+    /// Connections that are open at a time.
+    #[arg(long, value_name = "N", default_value = "32")]
+    pub(super) parallel: usize,
+
+    /// Connections of a storm and of a rolling restart [default: 40000, or 10000 with --quick].
+    #[arg(long, value_name = "N")]
+    storm: Option<u64>,
+
+    /// Measure only these of raw, tokio, smol, node and the peers (repeatable).
+    #[arg(long, value_name = "NAME")]
+    programs: Vec<String>,
+
+    /// Another program with the same command line and output (repeatable).
+    #[arg(long, value_name = "NAME=CMD")]
+    pub(super) peer: Vec<Peer>,
+
+    /// Write the results to this file, too.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+
+    /// Draw the results into this folder, too.
+    #[arg(long, value_name = "DIR")]
+    pub(super) svg: Option<PathBuf>,
+}
+
+impl Options {
+    pub(super) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1)
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.unwrap_or(if self.quick { 2_000 } else { 4_000 }).max(1)
+    }
+
+    pub(super) fn storm(&self) -> u64 {
+        self.storm.unwrap_or(if self.quick { 10_000 } else { 40_000 }).max(1)
+    }
+
+    /// Whether `row` is wanted.
+    pub(super) fn wants(&self, row: Row) -> bool {
+        self.only.is_empty() || self.only.contains(&row)
+    }
+
+    /// Whether the program `name` is wanted.
+    pub(super) fn admits(&self, name: &str) -> bool {
+        self.programs.is_empty() || self.programs.iter().any(|wanted| wanted == name)
+    }
+}
+
+/// A program of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(super) name: String,
+    /// What a shell runs.
+    pub(super) command: String,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, command)) if !name.is_empty() && !command.trim().is_empty() => {
+                Ok(Self { name: name.to_owned(), command: command.to_owned() })
+            }
+            _ => Err("NAME=CMD is wanted".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_a_name_and_a_command() {
+        let peer = "go=./server --fast a=b".parse::<Peer>();
+        let expected = Peer { name: "go".to_owned(), command: "./server --fast a=b".to_owned() };
+        assert_eq!(peer, Ok(expected));
+        for wrong in ["go", "=server", "go=", "go= "] {
+            assert!(wrong.parse::<Peer>().is_err(), "{wrong}");
+        }
+    }
+}

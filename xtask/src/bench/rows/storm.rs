@@ -1,0 +1,93 @@
+//! Workers that are killed, and workers that are replaced, while clients go on.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Row, interleaved, subject};
+use crate::bench::Bench;
+use crate::bench::client::{Load, Outcome};
+use crate::bench::results::Results;
+use crate::bench::server::{Case, Server};
+
+const CASE: Case<'static> = Case { workers: 4, schedule: "rr" };
+
+/// From one kill to the next.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// The same for replacements, as an option.
+const ROLL: &[&str] = &["--roll-every", "200"];
+
+/// For an answer while workers come and go.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// For all connections of one case; a slow program gets through fewer in that time.
+const LIMITS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(6));
+
+/// All programs that replace workers, once: what counts is that nothing goes wrong at all.
+pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
+    let contenders = bench.contenders.iter().filter(|contender| !contender.is_raw());
+    interleaved(Row::Storm, 1, contenders, results, |contender, results| {
+        let mut server = Server::start(contender, CASE)?;
+        let all = load(bench, &server);
+        let (outcome, killed) = storm(&mut server, all)?;
+        drop(server);
+        let mut add = |subject: &str, sample: u64| {
+            results.add(Row::Storm, subject, "", &contender.name, sample as f64);
+        };
+        add("kill storm: answered", outcome.answers.values().sum());
+        add("kill storm: workers killed", killed);
+        add("kill storm: failed", outcome.failed);
+        add(subject::STORM_HUNG, outcome.hung);
+        let server = Server::start_with(contender, CASE, ROLL)?;
+        let outcome = load(bench, &server).run()?;
+        server.stop()?;
+        add("rolling: answered", outcome.answers.values().sum());
+        add("rolling: workers", outcome.answers.len() as u64);
+        add(subject::ROLLING_FAILED, outcome.failed);
+        add(subject::ROLLING_HUNG, outcome.hung);
+        if let Some(reason) = outcome.reason {
+            results.note(format!("h: {}: rolling: {reason}", contender.name));
+        }
+        Ok(())
+    });
+    Ok(())
+}
+
+fn load(bench: &Bench<'_>, server: &Server) -> Load {
+    let limit = if bench.options.quick { LIMITS.1 } else { LIMITS.0 };
+    let load = Load::even(server.address, bench.options.storm(), bench.options.parallel);
+    Load { limit, patience: PATIENCE, ..load }
+}
+
+/// Kills one worker after another until the load is through. Says how many.
+fn storm(server: &mut Server, load: Load) -> Result<(Outcome, u64)> {
+    thread::scope(|scope| {
+        let (ended, end) = mpsc::channel::<()>();
+        let client = scope.spawn(move || {
+            let outcome = load.run();
+            drop(ended);
+            outcome
+        });
+        let mut killed = 0;
+        while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(PERIOD) {
+            let victims: Vec<u32> = server.workers().values().copied().collect();
+            // The moment at which it is looked is as good as chance.
+            let chance = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos() as usize;
+            let Some(victim) = victims.get(chance % victims.len().max(1)) else { continue };
+            match kill(Pid::from_raw(victim.cast_signed()), Signal::SIGKILL) {
+                Ok(()) => killed += 1,
+                // It has just ended by itself.
+                Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let outcome = client.join().map_err(|_| anyhow!("the client panicked"))??;
+        Ok((outcome, killed))
+    })
+}

@@ -58,7 +58,7 @@ pub struct Primary {
     chosen: u64,
     /// Room for what the schedule sees, kept for the next time.
     candidates: Vec<Candidate>,
-    /// Some gate is shut because the budget is used up.
+    /// All gates are shut because the budget is used up.
     over_budget: bool,
     /// The latest moment that it was told of.
     now: Option<Instant>,
@@ -406,6 +406,8 @@ impl Primary {
                 let life = self.workers.get(&worker).expect("shared by a worker there is");
                 assert!(life.hears() && !life.is_leaving(), "shared by one that stays");
             }
+            let affordable = self.ledger.len() < self.config.budget();
+            assert!(affordable || listener.gate != Gate::Open, "shut when the budget is used up");
             Self::check_slots_of(listener);
         }
     }

@@ -73,6 +73,11 @@ impl Activity {
 }
 
 impl Guard {
+    /// The connection goes back to the primary, which knows by that that it has ended here.
+    pub(crate) fn returned(&mut self) {
+        self.handed = false;
+    }
+
     /// Whether the host waits for the end: the worker is leaving.
     pub(crate) fn is_watched(&self) -> bool {
         self.inner.watched.load(Ordering::SeqCst)

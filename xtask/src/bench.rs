@@ -70,7 +70,6 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
 
 /// Who takes part, and how much is done.
 struct Bench<'a> {
-    root: &'a Path,
     /// Where the programs under test are.
     place: PathBuf,
     options: &'a Options,
@@ -78,16 +77,22 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn prepare(root: &'a Path, options: &'a Options) -> Result<Self> {
+    fn prepare(root: &Path, options: &'a Options) -> Result<Self> {
         let place = build::place(root)?;
         fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
-        let contenders = contender::all(root, &place, options)?;
-        Ok(Self { root, place, options, contenders })
+        let names = rows::examples(options);
+        for (name, package) in contender::RUNTIMES {
+            if options.admits(name) {
+                build::examples(root, package, &names, &place)?;
+            }
+        }
+        let contenders = contender::all(&place, options)?;
+        Ok(Self { place, options, contenders })
     }
 
     /// All forms of the tool `what` that take part.
     fn tools(&self, what: &str) -> Result<Vec<Tool>> {
-        Tool::all(what, self.root, &self.place, self.options)
+        Tool::all(what, &self.place, self.options)
     }
 }
 

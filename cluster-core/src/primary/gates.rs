@@ -10,9 +10,14 @@ use crate::listen::OsError;
 use crate::listeners::Gate;
 
 impl Primary {
-    /// Opens or shuts a listener's gate, by how many connections wait.
+    /// Opens or shuts a listener's gate, by how many connections wait; and all gates when the
+    /// budget is used up, or is no longer.
     pub(super) fn gate(&mut self, id: ListenerId) {
         let affordable = self.ledger.len() < self.config.budget();
+        if std::mem::replace(&mut self.over_budget, !affordable) == affordable {
+            let all: Vec<_> = self.listeners.iter().map(|it| it.id).collect();
+            all.into_iter().filter(|other| *other != id).for_each(|other| self.gate(other));
+        }
         let room = self.ledger.waiting(id) < self.config.waiting() && affordable;
         let Some(listener) = self.listeners.at_mut(id) else { return };
         let gate = match (listener.gate, room) {
@@ -20,7 +25,6 @@ impl Primary {
             (Gate::Open, false) => Gate::Shut,
             (gate @ (Gate::Open | Gate::Shut | Gate::Resting), true | false) => gate,
         };
-        self.over_budget |= !affordable;
         if listener.address().is_some() {
             listener.gate = gate;
             self.accept(id);

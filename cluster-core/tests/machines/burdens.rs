@@ -129,14 +129,17 @@ fn the_budget_shuts_and_opens_all_gates() {
     >        client c connects
     >        client d connects
     primary  say to 2: connection l2 h3, with c
+    primary  pause l1
     primary  pause l2
     worker 2 * available l2
     worker 1 say: taken h1
     worker 1 deliver a from l1
     primary  close a: taken
+    primary  accept from l1
     primary  accept from l2
     >        worker 1 serves a
     primary  say to 2: connection l2 h4, with d
+    primary  pause l1
     primary  pause l2
     worker 2 * available l2
     and nothing else

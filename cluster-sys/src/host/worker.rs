@@ -315,7 +315,8 @@ impl WorkerHost {
 
     /// Takes in the connections that the application has not seen.
     fn take_returns(&mut self) {
-        while let Ok(Returned { listener, socket, peer, guard }) = self.returns.try_recv() {
+        while let Ok(Returned { listener, socket, peer, mut guard }) = self.returns.try_recv() {
+            guard.returned();
             let token = self.handles.insert(socket);
             self.core.give_back(listener, token, peer);
             self.carry_on();

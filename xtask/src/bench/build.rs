@@ -23,22 +23,31 @@ pub(super) fn place(root: &Path) -> Result<PathBuf> {
 
 /// The optimised program `name` of the package of that name.
 pub(super) fn binary(root: &Path, name: &str) -> Result<PathBuf> {
-    build(root, name, &["--bin", name])
+    build(root, name, &["--bin", name])?.pop().ok_or_else(|| anyhow!("{name}: nothing was built"))
 }
 
-/// The example `name` of `package`, optimised, copied into `place`: examples of several packages
-/// are called the same, and cargo puts them all into one folder.
-pub(super) fn example(root: &Path, package: &str, name: &str, place: &Path) -> Result<PathBuf> {
-    let built = build(root, package, &["--example", name])?;
-    let kept = place.join(format!("{package}-{name}"));
-    let fresh = place.join(format!("{package}-{name}.new"));
-    // A program that runs cannot be written to, but it can be replaced.
-    fs::copy(&built, &fresh).with_context(|| built.display().to_string())?;
-    fs::rename(&fresh, &kept).with_context(|| kept.display().to_string())?;
-    Ok(kept)
+/// Builds the examples `names` of `package`, optimised, all from the same state of the sources,
+/// and copies them to where [`kept`] says.
+pub(super) fn examples(root: &Path, package: &str, names: &[&str], place: &Path) -> Result<()> {
+    let selector: Vec<_> = names.iter().flat_map(|name| ["--example", name]).collect();
+    for built in build(root, package, &selector)? {
+        let name = built.file_name().context("a program has a name")?.to_string_lossy();
+        let kept = kept(place, package, &name);
+        let fresh = kept.with_extension("new");
+        // A program that runs cannot be written to, but it can be replaced.
+        fs::copy(&built, &fresh).with_context(|| built.display().to_string())?;
+        fs::rename(&fresh, &kept).with_context(|| kept.display().to_string())?;
+    }
+    Ok(())
 }
 
-fn build(root: &Path, package: &str, selector: &[&str]) -> Result<PathBuf> {
+/// Where the example `name` of `package` is kept: examples of several packages are called the
+/// same, and cargo puts them all into one folder.
+pub(super) fn kept(place: &Path, package: &str, name: &str) -> PathBuf {
+    place.join(format!("{package}-{name}"))
+}
+
+fn build(root: &Path, package: &str, selector: &[&str]) -> Result<Vec<PathBuf>> {
     let what = format!("{package} {}", selector.join(" "));
     let mut child = cargo::cargo(root)
         .args(["build", "--release", "--quiet", "--package", package])
@@ -48,13 +57,13 @@ fn build(root: &Path, package: &str, selector: &[&str]) -> Result<PathBuf> {
         .stdout(Stdio::piped())
         .spawn()?;
     let stdout = child.stdout.take().context("cargo has a standard output")?;
-    let mut executable = None;
+    let mut executables = Vec::new();
     for message in Message::parse_stream(BufReader::new(stdout)) {
         if let Message::CompilerArtifact(artifact) = message? {
-            executable = artifact.executable.or(executable);
+            executables.extend(artifact.executable.map(PathBuf::from));
         }
     }
     let status = child.wait()?;
     ensure!(status.success(), "{what} does not build ({status})");
-    executable.map(Into::into).ok_or_else(|| anyhow!("{what}: no program was built"))
+    Ok(executables)
 }

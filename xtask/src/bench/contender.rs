@@ -75,11 +75,11 @@ impl Contender {
 }
 
 /// All that take part, built, and with the schedules that they know.
-pub(super) fn all(root: &Path, place: &Path, options: &Options) -> Result<Vec<Contender>> {
+pub(super) fn all(place: &Path, options: &Options) -> Result<Vec<Contender>> {
     let mut all = raw()?;
     for (name, package) in RUNTIMES {
         if options.admits(name) {
-            let path = build::example(root, package, "http", place)?;
+            let path = build::kept(place, package, "http");
             all.push(Contender::new(name, Program::Executable(path, Vec::new())));
         }
     }

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 
 use super::Bench;
 use super::contender::Contender;
+use super::options::Options;
 use super::results::Results;
 use super::tool::Tool;
 
@@ -87,6 +88,14 @@ pub(super) fn run(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
         row.measure(bench, results)?;
     }
     Ok(())
+}
+
+/// The examples that the rows need which are wanted.
+pub(super) fn examples(options: &Options) -> Vec<&'static str> {
+    let mut names = vec!["http"];
+    names.extend(options.wants(Row::Messages).then_some("traffic"));
+    names.extend(options.wants(Row::Births).then_some("spawning"));
+    names
 }
 
 /// A program that takes part.

@@ -50,13 +50,18 @@ pub(super) struct Server {
 impl Server {
     /// Starts `contender` and waits until all workers listen.
     pub(super) fn start(contender: &Contender, case: Case<'_>) -> Result<Self> {
-        Self::start_with(contender, case, &[])
+        Self::up(contender, case, &[], Stdio::inherit(), PATIENCE)
+            .with_context(|| format!("{case:?}"))
     }
 
-    /// The same with `more` options.
-    pub(super) fn start_with(contender: &Contender, case: Case<'_>, more: &[&str]) -> Result<Self> {
-        Self::up(contender, case, more, Stdio::inherit(), PATIENCE)
-            .with_context(|| format!("{} with {case:?}", contender.name))
+    /// The same with `more` options, and without what it says when workers come to grief.
+    pub(super) fn start_quietly(
+        contender: &Contender,
+        case: Case<'_>,
+        more: &[&str],
+    ) -> Result<Self> {
+        Self::up(contender, case, more, Stdio::null(), PATIENCE)
+            .with_context(|| format!("{case:?} {more:?}"))
     }
 
     /// Starts `contender` to see whether it takes `case`: what it says against it is not shown.

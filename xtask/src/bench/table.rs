@@ -20,6 +20,8 @@ pub(super) fn render(results: &Results) -> String {
     for Figure { row, subject, unit, .. } in quantities {
         let mut line = vec![row.letter().to_string(), subject.clone(), (*unit).to_owned()];
         line.extend(programs.iter().map(|program| match results.find(*row, subject, program) {
+            // Without a unit, it was counted.
+            Some(figure) if unit.is_empty() => figure.samples.iter().sum::<f64>().to_string(),
             Some(figure) => cell(&figure.samples),
             None => "-".to_owned(),
         }));

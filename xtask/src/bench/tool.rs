@@ -25,18 +25,13 @@ pub(super) struct Tool {
 
 impl Tool {
     /// All forms of the tool `what` that take part.
-    pub(super) fn all(
-        what: &str,
-        root: &Path,
-        place: &Path,
-        options: &Options,
-    ) -> Result<Vec<Self>> {
+    pub(super) fn all(what: &str, place: &Path, options: &Options) -> Result<Vec<Self>> {
         let tool = |name: &str, path, args| Self { name: name.to_owned(), path, args };
         let mut all = Vec::new();
         all.extend(Self::raw(what, options)?);
         for (name, package) in RUNTIMES {
             if options.admits(name) {
-                let path = build::example(root, package, what, place)?;
+                let path = build::kept(place, package, what);
                 all.push(tool(name, path, Vec::new()));
             }
         }

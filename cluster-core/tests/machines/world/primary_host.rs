@@ -292,6 +292,8 @@ impl World {
         let in_flight = self.witness.in_flight.len();
         assert!(in_flight <= held, "what is in flight is kept");
         assert!(in_flight <= self.config.budget(), "no more is in flight than may be");
+        let accepts = self.kernel.sockets.values().any(|it| it.accepting);
+        assert!(!accepts || held < self.config.budget(), "no more is accepted than may be");
         if self.config.schedule() == Schedule::None {
             assert!(!self.kernel.sockets.values().any(|it| it.accepting), "the workers accept");
             let held = |it: &&kernel::Connection| it.copies.contains(&Holder::Primary);

@@ -33,10 +33,9 @@ const LIMITS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_se
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let contenders = bench.contenders.iter().filter(|contender| !contender.is_raw());
     interleaved(Row::Storm, 1, contenders, results, |contender, results| {
-        let mut server = Server::start(contender, CASE)?;
+        let mut server = Server::start_quietly(contender, CASE, &[])?;
         let all = load(bench, &server);
         let (outcome, killed) = storm(&mut server, all)?;
-        drop(server);
         let mut add = |subject: &str, sample: u64| {
             results.add(Row::Storm, subject, "", &contender.name, sample as f64);
         };
@@ -44,7 +43,8 @@ pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
         add("kill storm: workers killed", killed);
         add("kill storm: failed", outcome.failed);
         add(subject::STORM_HUNG, outcome.hung);
-        let server = Server::start_with(contender, CASE, ROLL)?;
+        server.stop()?;
+        let server = Server::start_quietly(contender, CASE, ROLL)?;
         let outcome = load(bench, &server).run()?;
         server.stop()?;
         add("rolling: answered", outcome.answers.values().sum());

@@ -38,11 +38,15 @@ impl Listeners {
             let same = |listener: &&Listener| {
                 listener.requested == *address || listener.address() == Some(address)
             };
-            return match self.table.values().find(same) {
-                Some(listener) if listener.concerns(worker) => Match::Held,
-                Some(listener) => Match::Found(listener.id),
-                None => Match::New { ordinal: 0 },
-            };
+            // UDP sockets with reused addresses may be several.
+            let mut found = Match::New { ordinal: 0 };
+            for listener in self.table.values().filter(same) {
+                if !listener.concerns(worker) {
+                    return Match::Found(listener.id);
+                }
+                found = Match::Held;
+            }
+            return found;
         }
         let paired = |listener: &&Listener| listener.requested == *address;
         let held = |ordinal: &u32| {

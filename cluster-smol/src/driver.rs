@@ -155,7 +155,7 @@ impl<O> Sources<O> {
                 Progress::More => yield_now().await,
                 // A descriptor that cannot be waited for for once does not hold up the others.
                 Progress::Drained if poll_fn(|it| ready.poll_readable(it)).await.is_err() => {
-                    pending().await
+                    pending::<()>().await;
                 }
                 Progress::Drained => {}
             }

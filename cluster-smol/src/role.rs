@@ -12,6 +12,7 @@ use crate::this_worker::ThisWorker;
 
 /// What this process is.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process makes one, and takes it apart at once")]
 pub enum Role {
     /// It was not started by a cluster: it may start one.
     Primary(Builder),

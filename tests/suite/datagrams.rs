@@ -95,24 +95,38 @@ pub(crate) async fn dgram_ipv6only(scene: Scene) {
 }
 
 pub(crate) async fn dgram_reuse(scene: Scene) {
-    let reuse = Options { reuse_address: true, exclusive: true, ..Options::default() };
+    let reuse = Options { reuse_address: true, ..Options::default() };
     let mut stage = scene.stage();
-    let worker = stage.worker().await;
-    let address = stage.listen_alone(&worker, 0, &anywhere(&scene), reuse.clone()).await;
-    assert_eq!(stage.listen_alone(&worker, 1, &udp(address), reuse.clone()).await, address);
-    // Both must want it.
-    let single = Options { reuse_address: false, ..reuse };
-    let third = Step::ListenWith(2, udp(address), single);
-    assert_eq!(stage.ask(&worker, third).await, failed("AddrInUse"));
     let client = Correspondent::new(&scene.anywhere());
-    for slot in [0, 1] {
-        stage.has(&worker, Step::Serve(slot)).await;
+    let workers = stage.workers(2).await;
+    let address = stage.listen_with(&workers[0], 0, &anywhere(&scene), reuse.clone()).await;
+    for (worker, slots) in workers.iter().zip([1..2, 0..2]) {
+        for slot in slots {
+            let again = stage.listen_with(worker, slot, &udp(address), reuse.clone()).await;
+            assert_eq!(again, address);
+        }
     }
-    assert_eq!(client.answered_by(address).await, 1);
-    // Each is a socket of its own.
-    stage.has(&worker, Step::Close(1)).await;
-    assert_eq!(client.answered_by(address).await, 1);
-    stage.disconnect([&worker]).await;
+    // Both must want it.
+    let single = Step::Listen(2, udp(address));
+    assert_eq!(stage.ask(&workers[0], single).await, failed("AddrInUse"));
+    // The n-th of one worker is the n-th of the other: without the first one's second socket,
+    // the last that was bound, which gets the datagrams, is still there.
+    for (closed, by) in [(None, 0..=2), (Some((0, 1)), 2..=2), (Some((1, 1)), 1..=2)] {
+        if let Some((worker, slot)) = closed {
+            let worker: usize = worker;
+            stage.has(&workers[worker], Step::Close(slot)).await;
+        } else {
+            for worker in &workers {
+                for slot in [0, 1] {
+                    stage.has(worker, Step::Serve(slot)).await;
+                }
+            }
+        }
+        for _ in 0..3 {
+            assert!(by.contains(&client.answered_by(address).await));
+        }
+    }
+    stage.disconnect(&workers).await;
     stage.nothing_else().await;
 }
 

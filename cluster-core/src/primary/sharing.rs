@@ -22,6 +22,10 @@ impl Primary {
         let data = std::mem::take(&mut spec.data);
         let found = self.may_listen(worker, data.len()).and_then(|()| {
             match self.listeners.find(worker, &spec.address) {
+                // The operating system knows whether the first one allows a second.
+                Match::Held if spec.reuse_address && matches!(spec.address, Address::Udp(_)) => {
+                    Ok(self.open_listener(spec, 0))
+                }
                 Match::Held => Err(ListenError::AlreadyListening),
                 Match::Found(listener) => Ok(listener),
                 Match::New { ordinal } => Ok(self.open_listener(spec, ordinal)),

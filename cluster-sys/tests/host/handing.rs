@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cluster_core::limits::WINDOW_START;
 use cluster_sys::primary::Command;
 use cluster_sys::worker::Notice;
 use cluster_sys::{NoRoom, Wishes};
@@ -250,15 +251,16 @@ pub(crate) fn give_back_when_leaving() {
     });
 }
 
-/// A program that ends with its server, whatever lies there: what was not taken, what was taken
-/// and waits in the host, and what was handed out and not looked at.
+/// A program that ends with its server, whatever lies there: what was not taken or has come just
+/// now, what was taken and waits in the host, and what was handed out and not looked at.
 #[test]
 fn what_lies_in_a_host_that_is_dropped_is_served_by_another() {
     alone("handing::what_lies_in_a_host_that_is_dropped_is_served_by_another", || {
         let before = descriptors();
         let mut driver = Driver::new(program());
         let (ending, address) = driver.fork_listening("end early");
-        let mut clients: Vec<_> = (0..LYING).map(|_| connect(address)).collect();
+        // Some of them wait in the primary.
+        let mut clients: Vec<_> = (0..4 * LYING).map(|_| connect(address)).collect();
         assert_eq!(driver.message::<String>(), "all are here");
         driver.fork_listening("serve");
         driver.send(&ending, "end");
@@ -295,5 +297,5 @@ pub(crate) fn end_early() {
     drop(site);
 }
 
-/// No more than a worker's window.
-const LYING: usize = 8;
+/// As many as a worker that has taken nothing yet is handed.
+const LYING: usize = WINDOW_START;

@@ -17,6 +17,12 @@ use crate::processes;
 use crate::runtime::Runtime;
 use crate::transcript::{End, Line, ends, serving};
 
+pub(crate) use crate::schedules::{
+    a_sharded_storm_cuts_only_what_the_dead_had, a_stopped_shard_holds_up_nobody,
+    every_schedule_serves_and_replaces, few_descriptors_lose_no_connection,
+    rolling_fails_nobody_where_workers_accept, silent_clients_survive_where_workers_accept,
+};
+
 pub(crate) fn round_robin_is_even(runtime: Runtime) {
     let (example, target) = Example::serving(runtime, 4, &[]);
     let workers = example.workers();
@@ -392,22 +398,22 @@ fn refused(mut command: Command, target: &Target, why: &str) {
     assert!(errors.lines().any(clear), "no {why:?} of {target} in {errors:?}");
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// A folder for one test, removed with all that is in it.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(runtime: Runtime, name: &str) -> Self {
+    pub(crate) fn new(runtime: Runtime, name: &str) -> Self {
         let name = format!("cluster-http-{}-{runtime}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("nobody else has this name");
         Self(path)
     }
 
-    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -422,4 +428,4 @@ impl Drop for Folder {
 }
 
 /// The user of nobody's files.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;

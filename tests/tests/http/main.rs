@@ -11,6 +11,7 @@ mod example;
 mod http;
 mod load;
 mod processes;
+mod schedules;
 #[macro_use]
 mod runtime;
 mod transcript;
@@ -40,5 +41,11 @@ on_each_runtime! {
         a_connection_stays_with_its_worker_and_idle_holds_up_nobody,
         silent_clients_hold_up_nobody,
         silent_clients_survive_their_workers,
+        every_schedule_serves_and_replaces,
+        rolling_fails_nobody_where_workers_accept,
+        silent_clients_survive_where_workers_accept,
+        a_sharded_storm_cuts_only_what_the_dead_had,
+        a_stopped_shard_holds_up_nobody,
+        few_descriptors_lose_no_connection,
     }
 }

@@ -25,7 +25,7 @@ pub enum Refused {
     #[default]
     Close,
     /// It waits until a worker begins to share its listener, or one that refused it does so
-    /// anew. It counts among those that wait: when as many do as may, accepting pauses.
+    /// anew or takes another. It counts among those that wait: when as many do as may, accepting pauses.
     Wait,
 }
 

@@ -10,6 +10,7 @@ use crate::payload::{Encoding, Payload};
 pub(crate) struct Assembled<H> {
     pub(crate) payload: Payload,
     pub(crate) handles: Vec<H>,
+    pub(crate) lost: usize,
     pub(crate) charge: Charge,
 }
 
@@ -30,11 +31,11 @@ impl<H> Assembly<H> {
         &mut self,
         header: &Header,
         body: &[u8],
-        handles: Vec<H>,
+        (handles, lost): (Vec<H>, usize),
     ) -> Result<Option<Assembled<H>>, DecodeError> {
         let mut message = match self.partial.take() {
             Some(partial) => partial.admit(header)?,
-            None => Partial { encoding: header.flags.encoding, bytes: Vec::new(), handles },
+            None => Partial { encoding: header.flags.encoding, bytes: Vec::new(), handles, lost },
         };
         if header.flags.more {
             self.window.fragment(charge(header))?;
@@ -48,7 +49,8 @@ impl<H> Assembly<H> {
         message.bytes.extend_from_slice(body);
         message.bytes.shrink_to_fit();
         let payload = Payload::from_bytes(message.encoding, message.bytes);
-        Ok(Some(Assembled { payload, handles: message.handles, charge }))
+        let (handles, lost) = (message.handles, message.lost);
+        Ok(Some(Assembled { payload, handles, lost, charge }))
     }
 
     pub(crate) fn consumed(&mut self, charge: Charge) {
@@ -74,6 +76,7 @@ struct Partial<H> {
     encoding: Encoding,
     bytes: Vec<u8>,
     handles: Vec<H>,
+    lost: usize,
 }
 
 impl<H> Partial<H> {
@@ -101,8 +104,8 @@ mod tests {
     use crate::limits::FRAGMENT_MAX;
 
     fn add(assembly: &mut Assembly<()>, more: bool, body: &[u8]) -> Option<Assembled<()>> {
-        let flags = Flags { more, encoding: Encoding::Json };
-        assembly.add(&Header::user(flags, 0, body.len()), body, vec![]).unwrap()
+        let flags = Flags { more, encoding: Encoding::Json, group: false };
+        assembly.add(&Header::user(flags, 0, body.len()), body, (vec![], 0)).unwrap()
     }
 
     #[test]

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn charges_cover_all_that_a_fragment_costs() {
-        let last = Flags { more: false, encoding: Encoding::Json };
+        let last = Flags { more: false, encoding: Encoding::Json, group: false };
         let more = Flags { more: true, ..last };
         assert_eq!(charge(&Header::user(more, 0, 0)), 8);
         assert_eq!(charge(&Header::user(last, 0, 0)), 72);

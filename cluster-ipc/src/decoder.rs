@@ -1,6 +1,5 @@
 //! Bytes in, frames out.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -10,8 +9,8 @@ use crate::credit::Charge;
 use crate::error::DecodeError;
 use crate::frame::Frame;
 use crate::header::{FrameKind, HEADER_LEN, Header};
+use crate::held::Held;
 use crate::hello::Hello;
-use crate::limits::HANDLES_HELD_MAX;
 use crate::message::ControlMessage;
 
 /// The receiving half of a channel, without the channel.
@@ -28,7 +27,7 @@ use crate::message::ControlMessage;
 pub struct Decoder<T, H> {
     phase: Phase,
     buffer: Buffer,
-    handles: VecDeque<H>,
+    handles: Held<H>,
     user: Assembly<H>,
     message: PhantomData<fn() -> T>,
 }
@@ -39,7 +38,7 @@ impl<T, H> Decoder<T, H> {
         Self {
             phase: Phase::Greeting,
             buffer: Buffer::new(),
-            handles: VecDeque::new(),
+            handles: Held::new(),
             user: Assembly::new(),
             message: PhantomData,
         }
@@ -58,17 +57,25 @@ impl<T, H> Decoder<T, H> {
     ///
     /// If there was no room for that many bytes.
     pub fn filled(&mut self, bytes: usize, handles: impl IntoIterator<Item = H>) {
+        self.fill(bytes, handles, false);
+    }
+
+    /// The same for a read in which further descriptors were lost (recvmsg(2): `MSG_CTRUNC`). The
+    /// frames that counted them come without.
+    ///
+    /// # Panics
+    ///
+    /// If there was no room for that many bytes.
+    pub fn filled_lossy(&mut self, bytes: usize, handles: impl IntoIterator<Item = H>) {
+        self.fill(bytes, handles, true);
+    }
+
+    fn fill(&mut self, bytes: usize, handles: impl IntoIterator<Item = H>, lossy: bool) {
         self.buffer.fill(bytes);
         if let Phase::Failed(_) = self.phase {
             self.buffer.clear();
-            return;
-        }
-        for handle in handles {
-            if self.handles.len() == HANDLES_HELD_MAX {
-                self.fail(DecodeError::TooManyHeld { max: HANDLES_HELD_MAX });
-                return;
-            }
-            self.handles.push_back(handle);
+        } else if let Err(error) = self.handles.add(handles, lossy) {
+            self.fail(error);
         }
     }
 
@@ -121,7 +128,10 @@ impl<T: ControlMessage, H> Decoder<T, H> {
             let Some(header) = self.next_header()? else { return Ok(None) };
             let end = HEADER_LEN + header.length();
             let Some(body) = self.buffer.filled().get(HEADER_LEN..end) else { return Ok(None) };
-            let handles = take_handles(&mut self.handles, header.handles())?;
+            if header.handles() > 0 {
+                self.handles.frame(header.flags.group);
+            }
+            let handles = self.handles.take(header.handles())?;
             let frame = match header.kind {
                 FrameKind::Hello => {
                     self.phase = Phase::Open;
@@ -133,6 +143,7 @@ impl<T: ControlMessage, H> Decoder<T, H> {
                     message.map(|message| Frame::User {
                         payload: message.payload,
                         handles: message.handles,
+                        lost: message.lost,
                         charge: message.charge,
                     })
                 }
@@ -188,23 +199,16 @@ enum Phase {
     Failed(DecodeError),
 }
 
-fn take_handles<H>(held: &mut VecDeque<H>, expected: usize) -> Result<Vec<H>, DecodeError> {
-    if held.len() < expected {
-        return Err(DecodeError::MissingHandle { expected, held: held.len() });
-    }
-    Ok(held.drain(..expected).collect())
-}
-
 fn parse_control<T: ControlMessage, H>(
     body: &[u8],
-    handles: Vec<H>,
+    (handles, lost): (Vec<H>, usize),
 ) -> Result<Frame<T, H>, DecodeError> {
     let (message, rest) = postcard::take_from_bytes::<T>(body)
         .map_err(|_| DecodeError::Malformed(FrameKind::Control))?;
     if !rest.is_empty() {
         return Err(DecodeError::TrailingBytes(rest.len()));
     }
-    let (expected, found) = (message.handles(), handles.len());
+    let (expected, found) = (message.handles(), handles.len() + lost);
     if expected != found {
         return Err(DecodeError::HandleCount { expected, found });
     }

@@ -22,6 +22,8 @@ pub enum Frame<T, H> {
         payload: Payload,
         /// The descriptors that ride along.
         handles: Vec<H>,
+        /// How many more rode along and were lost, the last ones.
+        lost: usize,
         /// Hand it to [`Decoder::consumed`](crate::Decoder::consumed) when the application has
         /// taken the message.
         charge: Charge,

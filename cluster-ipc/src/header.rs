@@ -10,6 +10,9 @@ use crate::payload::Encoding;
 /// How long a header is, in bytes.
 pub(crate) const HEADER_LEN: usize = 8;
 
+/// Where in a header its flags are.
+pub(crate) const FLAGS_AT: usize = 1;
+
 /// How long the body of a credit frame is, always, in bytes.
 pub(crate) const CREDIT_LEN: usize = size_of::<u32>();
 
@@ -91,6 +94,9 @@ impl Header {
         let kind = FrameKind::parse(kind)?;
         let flags = Flags::parse(kind, flags)?;
         let handles = u16::from_le_bytes(handles);
+        if flags.group && handles == 0 {
+            return Err(DecodeError::UnknownFlags { frame: kind, flags: flags.emit() });
+        }
         if usize::from(handles) > kind.handles_max() {
             let (handles, max) = (handles.into(), kind.handles_max());
             return Err(DecodeError::TooManyHandles { frame: kind, handles, max });
@@ -126,26 +132,35 @@ impl Header {
     }
 }
 
-/// What a header says of a fragment; nothing is set on other frames.
+/// What a header says of its frame. All but `group` is said of fragments only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
     /// This fragment is not the last one of its message.
     pub(crate) more: bool,
     /// How the message is encoded; the same on all of its fragments.
     pub(crate) encoding: Encoding,
+    /// Its descriptors are the first that ride on the same write: a group begins.
+    pub(crate) group: bool,
 }
 
 impl Flags {
     const MORE: u8 = 1;
     const JSON: u8 = 2;
+    /// In its place in the header's bytes.
+    pub(crate) const GROUP: u8 = 4;
 
     fn parse(kind: FrameKind, byte: u8) -> Result<Self, DecodeError> {
-        let known = if kind == FrameKind::User { Self::MORE | Self::JSON } else { 0 };
+        let known = match kind {
+            FrameKind::User => Self::MORE | Self::JSON | Self::GROUP,
+            FrameKind::Control => Self::GROUP,
+            FrameKind::Hello | FrameKind::Credit => 0,
+        };
         if byte & !known != 0 {
             return Err(DecodeError::UnknownFlags { frame: kind, flags: byte });
         }
         let encoding = if byte & Self::JSON != 0 { Encoding::Json } else { Encoding::Postcard };
-        Ok(Self { more: byte & Self::MORE != 0, encoding })
+        let group = byte & Self::GROUP != 0;
+        Ok(Self { more: byte & Self::MORE != 0, encoding, group })
     }
 
     const fn emit(self) -> u8 {
@@ -154,7 +169,8 @@ impl Flags {
             Encoding::Postcard => 0,
             Encoding::Json => Self::JSON,
         };
-        more | encoding
+        let group = if self.group { Self::GROUP } else { 0 };
+        more | encoding | group
     }
 }
 
@@ -200,7 +216,13 @@ mod tests {
             DecodeError::UnknownKind(kind) => assert!(kind == bytes[0] && !(1..=4).contains(&kind)),
             DecodeError::UnknownFlags { frame, flags } => {
                 assert_eq!((frame as u8, flags), (bytes[0], bytes[1]));
-                assert!(frame != FrameKind::User || flags > 3);
+                let group = flags & Flags::GROUP != 0 && bytes[2..4] != [0, 0];
+                let known = match frame {
+                    FrameKind::User => flags < 4 || (flags < 8 && group),
+                    FrameKind::Control => flags == 0 || (flags == Flags::GROUP && group),
+                    FrameKind::Hello | FrameKind::Credit => flags == 0,
+                };
+                assert!(!known, "{bytes:?}");
             }
             DecodeError::TooManyHandles { frame, handles, max } => {
                 assert!(frame as u8 == bytes[0] && handles > max && max == frame.handles_max());

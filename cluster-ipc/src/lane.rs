@@ -202,7 +202,9 @@ struct Outgoing<H> {
 impl<H> Outgoing<H> {
     fn next_header(&self) -> Header {
         let left = self.payload.len() - self.staged;
-        let flags = Flags { more: left > FRAGMENT_MAX, encoding: self.payload.encoding() };
+        let (more, encoding) = (left > FRAGMENT_MAX, self.payload.encoding());
+        // Whether a group begins is known when it is staged.
+        let flags = Flags { more, encoding, group: false };
         Header::user(flags, self.handles.len(), left.min(FRAGMENT_MAX))
     }
 }

@@ -120,6 +120,7 @@ mod encoder;
 mod error;
 mod frame;
 mod header;
+mod held;
 mod hello;
 mod lane;
 pub mod limits;

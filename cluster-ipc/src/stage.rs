@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::vec::Drain;
 
+use crate::header::{FLAGS_AT, Flags};
 use crate::limits::{CHUNK_TARGET, HANDLES_PER_CHUNK};
 
 /// Where a frame came from.
@@ -47,8 +48,12 @@ impl<H> Stage<H> {
 
     pub(crate) fn put(&mut self, bytes: &[u8], handles: impl IntoIterator<Item = H>) {
         debug_assert_eq!(self.sent, 0, "a chunk under way is not added to");
+        let (frame, before) = (self.bytes.len(), self.handles.len());
         self.bytes.extend_from_slice(bytes);
         self.handles.extend(handles);
+        if before == 0 && !self.handles.is_empty() {
+            self.bytes[frame + FLAGS_AT] |= Flags::GROUP;
+        }
     }
 
     /// Notes that what is to be counted ends here.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
-use crate::cmsg;
+use crate::cmsg::{self, Received};
 
 /// The most descriptors that one [`Channel::send`] takes and one [`Channel::receive`] gives
 /// (unix(7): `SCM_MAX_FD`).
@@ -92,7 +92,8 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// See [`ReceiveError`]. Whatever the error, `handles` is as it was.
+    /// See [`ReceiveError`]. Whatever the error, `handles` is as it was, but for
+    /// [`ReceiveError::Truncated`].
     pub fn receive(
         &self,
         buffer: &mut [u8],
@@ -103,12 +104,8 @@ impl Channel {
                 "an empty buffer cannot tell bytes from the end",
             )));
         }
-        let before = handles.len();
         match cmsg::receive(self.socket.as_fd(), buffer, handles) {
-            Ok(received) if received.truncated => {
-                handles.truncate(before);
-                Err(ReceiveError::Truncated)
-            }
+            Ok(Received { bytes, truncated: true }) => Err(ReceiveError::Truncated { bytes }),
             Ok(received) => Ok(received.bytes),
             Err(error) => match error.kind() {
                 io::ErrorKind::ConnectionReset => Ok(0),
@@ -141,7 +138,7 @@ impl From<Channel> for OwnedFd {
     }
 }
 
-/// Why [`Channel::receive`] received nothing.
+/// Why [`Channel::receive`] did not receive all, or nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
@@ -150,10 +147,12 @@ pub enum ReceiveError {
     WouldBlock,
     /// Descriptors came that this process has no room for (`EMFILE`; unix(7): `MSG_CTRUNC`).
     ///
-    /// Those of them that did arrive are closed again, and the bytes they came with are lost:
-    /// the channel cannot be used for receiving any more.
+    /// So many bytes and the first of the descriptors were received; the others are lost.
     #[error("descriptors on the channel were lost: this process has no room for them")]
-    Truncated,
+    Truncated {
+        /// How many bytes came.
+        bytes: usize,
+    },
     /// Any other error of recvmsg(2).
     #[error("cannot receive from the channel")]
     Io(#[source] io::Error),

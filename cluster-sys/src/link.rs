@@ -179,6 +179,12 @@ impl<In: ControlMessage> Link<In> {
                 self.decoder.filled(bytes, self.received.drain(..));
                 Ok(if drained { Reading::Drained } else { Reading::More })
             }
+            // The frames that they belong to say so.
+            Err(ReceiveError::Truncated { bytes }) => {
+                self.read += bytes as u64;
+                self.decoder.filled_lossy(bytes, self.received.drain(..));
+                Ok(Reading::More)
+            }
             Err(ReceiveError::WouldBlock) => Ok(Reading::Drained),
             Err(error) => Err(error),
         }
@@ -198,8 +204,9 @@ impl<In: ControlMessage> Link<In> {
                     // A control message carries one descriptor at most.
                     Incoming::Control(message, handles.into_iter().next())
                 }
-                Frame::User { payload, handles, charge } => {
-                    Incoming::User(Message::new(payload, handles), self.consumption.receipt(charge))
+                Frame::User { payload, handles, lost, charge } => {
+                    let message = Message::new(payload, handles, lost);
+                    Incoming::User(message, self.consumption.receipt(charge))
                 }
             }));
         }

@@ -25,17 +25,24 @@ struct Inner {
     payload: Payload,
     /// Those that nobody has taken yet, in the order in which they were sent.
     handles: Mutex<VecDeque<OwnedFd>>,
+    lost: usize,
 }
 
 impl Message {
-    pub(crate) fn new(payload: Payload, handles: Vec<OwnedFd>) -> Self {
-        Self { inner: Arc::new(Inner { payload, handles: Mutex::new(handles.into()) }) }
+    pub(crate) fn new(payload: Payload, handles: Vec<OwnedFd>, lost: usize) -> Self {
+        Self { inner: Arc::new(Inner { payload, handles: Mutex::new(handles.into()), lost }) }
     }
 
     /// The next descriptor that came with the message, close-on-exec and blocking or not as it
     /// was sent. Each can be taken once; those that nobody takes are closed with the message.
     pub fn take_handle(&self) -> Option<OwnedFd> {
         self.inner.handles.lock().ok()?.pop_front()
+    }
+
+    /// How many descriptors, the last ones of the message, were lost on their way because this
+    /// process had as many open as it may (`EMFILE`).
+    pub fn lost_handles(&self) -> usize {
+        self.inner.lost
     }
 
     /// The value that was sent.

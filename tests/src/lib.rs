@@ -16,7 +16,8 @@
 //!   src/bin/worker_mio.rs             a fixture of its own, on the host itself
 //! ```
 //!
-//! A test is named `schedule::group::scenario`; scenarios that have no listener are under `any`.
+//! A test is named `schedule::group::scenario`; scenarios that have no listener, or a schedule of
+//! their own, are under `any`.
 //! A new provider is one file in [`provider`], one in `src/bin`, and one in `tests`.
 
 #![forbid(unsafe_code)]

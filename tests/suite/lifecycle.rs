@@ -1,11 +1,13 @@
 //! From the fork to the exit: events, states, and what is known of a worker.
 
+use std::pin::pin;
+
 use cluster_tests::script::{AtEnd, Early, Report, Script, Step};
 use nix::sys::signal;
 use nix::unistd::Pid;
 
-use super::support::{Client, Scene, text};
-use crate::provider::cluster::{ExitStatus, Signal, WorkerState};
+use super::support::{Client, Scene, at_once, text};
+use crate::provider::cluster::{Closed, ExitStatus, Signal, WorkerState};
 
 pub(crate) async fn basic(scene: Scene) {
     let mut stage = scene.stage();
@@ -158,5 +160,42 @@ pub(crate) async fn message(scene: Scene) {
     }
     drop(client);
     stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn listening_is_awaited(scene: Scene) {
+    let mut stage = scene.stage();
+    let worker = stage.worker().await;
+    let mut listening = pin!(worker.listening());
+    assert_eq!(at_once(listening.as_mut()).await, None);
+    stage.nothing_yet().await;
+    assert_eq!(at_once(listening.as_mut()).await, None);
+    stage.listen(&worker, 0, &scene.anywhere()).await;
+    assert_eq!(listening.await, Ok(()));
+    assert_eq!(worker.listening().await, Ok(()), "it does already");
+    stage.has(&worker, Step::Close(0)).await;
+    assert_eq!(worker.listening().await, Ok(()), "the first time counts");
+    stage.disconnect([&worker]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn listening_is_awaited_in_vain(scene: Scene) {
+    let mut stage = scene.stage();
+    let leaving = stage.worker().await;
+    stage.has(&leaving, Step::Stay).await;
+    leaving.disconnect();
+    assert_eq!(leaving.listening().await, Err(Closed), "it will not");
+    stage.hears(["draining 1"]).await;
+    leaving.kill(Signal::KILL);
+    stage.hears_end(&leaving, "code=- signal=SIGKILL", true).await;
+    assert_eq!(leaving.listening().await, Err(Closed));
+    for end in [Step::Exit(3), Step::Disconnect, Step::CloseChannel] {
+        let worker = stage.worker().await;
+        let mut listening = pin!(worker.listening());
+        assert_eq!(at_once(listening.as_mut()).await, None);
+        stage.tell(&worker, end).await;
+        assert_eq!(listening.await, Err(Closed));
+        stage.hears_until_ended(&worker).await;
+    }
     stage.nothing_else().await;
 }

@@ -1,6 +1,8 @@
 //! The scenarios, and how they become tests.
 
 pub(crate) mod beyond_node;
+pub(crate) mod choosing;
+pub(crate) mod cordons;
 pub(crate) mod datagrams;
 pub(crate) mod handles;
 pub(crate) mod killing;
@@ -25,6 +27,7 @@ macro_rules! conformance {
             schedules {
                 server_restart_rr, bind_privileged_port, worker_handle_close,
                 inflight_redispatch, fair_with_blocked_worker, net_listen_ipv6only_rr,
+                a_cordoned_worker_may_take_what_it_was_handed,
             }
         }
         with_listener! { none = None:
@@ -33,6 +36,7 @@ macro_rules! conformance {
                 net_listen_ipv6only_none, shared_leak,
             }
         }
+        sharded! {}
     };
 }
 
@@ -56,7 +60,7 @@ macro_rules! conformance_without_runtime {
             lifecycle {
                 descriptors_at_start, worker_init, worker_events, worker_isconnected,
                 worker_isdead, worker_exit, worker_death, child_process_exit_code,
-                child_process_fork_close,
+                child_process_fork_close, listening_is_awaited, listening_is_awaited_in_vain,
             }
             settings { fork_env, options_per_fork, cwd, role_variable_without_channel, }
             stdio { setup_primary, }
@@ -79,12 +83,21 @@ macro_rules! conformance_without_runtime {
                 worker_forced_exit, disconnect_before_exit, disconnect_idle_worker,
                 disconnect_exitedafterdisconnect_race, child_process_disconnect, dropped_cluster,
             }
+            choosing {
+                the_least_loaded_is_next, the_less_loaded_of_two_is_next,
+                a_peer_sticks_to_its_worker, a_bound_moves_a_peer_on, a_rule_names_the_worker,
+                a_rule_lets_some_wait_for_a_worker, a_rule_lets_some_wait_for_an_end,
+                a_rules_nonsense_harms_nobody_else, narrow_limits_keep_nobody_out,
+                a_slow_start_keeps_nobody_out, what_all_have_refused_is_closed,
+                what_all_have_refused_may_wait,
+            }
             beyond_node { exit_before_disconnect, }
         }
         listening_without_runtime! { rr = RoundRobin:
             schedules {
                 server_restart_rr, worker_handle_close, inflight_redispatch,
                 fair_with_blocked_worker, net_listen_ipv6only_rr,
+                a_cordoned_worker_may_take_what_it_was_handed,
             }
         }
         listening_without_runtime! { none = None:
@@ -93,6 +106,7 @@ macro_rules! conformance_without_runtime {
                 shared_leak,
             }
         }
+        sharded! {}
     };
 }
 
@@ -130,12 +144,18 @@ macro_rules! listening_without_runtime {
                 failed_listen_frees_its_place, supervisor_survives_send_races,
                 two_clusters_one_process, draining_event,
             }
+            cordons {
+                nothing_new_comes_to_a_cordoned_worker, who_comes_when_all_are_cordoned_waits,
+                a_worker_may_be_cordoned_before_it_listens, a_cordon_ends_with_its_worker,
+                a_cordoned_worker_leaves,
+            }
             $($own)*
         }
     };
 }
 
-/// Scenarios to which it does not matter who gets the next connection.
+/// Scenarios to which it does not matter who gets the next connection, or which say that
+/// themselves.
 #[allow(unused_macros, reason = "each flavour is made in one way")]
 macro_rules! without_listener {
     ($name:ident = $schedule:ident) => {
@@ -143,7 +163,8 @@ macro_rules! without_listener {
             lifecycle {
                 role_is_the_same_when_asked_again, descriptors_at_start, worker_init,
                 worker_events, worker_isconnected, worker_isdead, worker_exit, worker_death,
-                child_process_exit_code, child_process_fork_close,
+                child_process_exit_code, child_process_fork_close, listening_is_awaited,
+                listening_is_awaited_in_vain,
             }
             settings {
                 fork_env, options_per_fork, cwd, role_variable_without_channel,
@@ -170,6 +191,14 @@ macro_rules! without_listener {
                 worker_forced_exit, disconnect_before_exit, disconnect_idle_worker,
                 disconnect_with_no_workers, disconnect_exitedafterdisconnect_race,
                 child_process_disconnect, dropped_cluster,
+            }
+            choosing {
+                the_least_loaded_is_next, the_less_loaded_of_two_is_next,
+                a_peer_sticks_to_its_worker, a_bound_moves_a_peer_on, a_rule_names_the_worker,
+                a_rule_lets_some_wait_for_a_worker, a_rule_lets_some_wait_for_an_end,
+                a_rules_nonsense_harms_nobody_else, narrow_limits_keep_nobody_out,
+                a_slow_start_keeps_nobody_out, what_all_have_refused_is_closed,
+                what_all_have_refused_may_wait,
             }
             beyond_node { exit_before_disconnect, }
         }
@@ -214,7 +243,32 @@ macro_rules! with_listener {
                 failed_listen_frees_its_place, supervisor_survives_send_races,
                 two_clusters_one_process, draining_event,
             }
+            cordons {
+                nothing_new_comes_to_a_cordoned_worker, who_comes_when_all_are_cordoned_waits,
+                a_worker_may_be_cordoned_before_it_listens, a_cordon_ends_with_its_worker,
+                a_cordoned_worker_leaves,
+            }
             $($own)*
+        }
+    };
+}
+
+/// What workers have for themselves that accept from sockets of their own.
+#[allow(unused_macros, reason = "each flavour is made in one way")]
+macro_rules! sharded {
+    () => {
+        scenarios! { sharded = Sharded:
+            choosing {
+                every_shard_is_reached, a_killed_shard_is_inherited, a_busy_shard_holds_up_nobody,
+                a_stopped_shard_is_left_out_until_it_goes_on, a_roll_of_shards_loses_nobody,
+                shards_on_port_zero_pair, what_cannot_be_sharded_goes_round,
+                datagrams_of_a_peer_stay_together, a_sharded_address_is_in_use,
+            }
+            cordons {
+                nothing_new_comes_to_a_cordoned_worker, who_comes_when_all_are_cordoned_waits,
+                a_worker_may_be_cordoned_before_it_listens, a_cordon_ends_with_its_worker,
+                a_cordoned_worker_leaves,
+            }
         }
     };
 }

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use cluster_tests::script::{End, Options, Step};
 use nix::unistd::geteuid;
 
+use super::cordons::cordon;
 use super::support::{Client, Scene, Stage, Stranger, failed};
 use crate::provider::cluster::{Signal, WorkerState};
 
@@ -138,6 +139,22 @@ pub(crate) async fn fair_with_blocked_worker(scene: Scene) {
         assert_eq!(client.served_by().await, 1);
     }
     stage.disconnect([&blocked, &second, &third]).await;
+    stage.nothing_else().await;
+}
+
+pub(crate) async fn a_cordoned_worker_may_take_what_it_was_handed(scene: Scene) {
+    let mut stage = scene.stage();
+    let (first, address) = stage.listener(&scene.anywhere()).await;
+    let sockets = stage.sockets(&first).await;
+    let handed = Client::connect(address).await;
+    stage.until_it_holds(&first, sockets, 1).await;
+    cordon(&mut stage, &first).await;
+    let (second, _) = stage.server(&address.to_string()).await;
+    stage.has(&first, Step::Serve(0)).await;
+    assert_eq!(handed.served_by().await, 1);
+    assert_eq!(Client::connect(address).await.served_by().await, 2);
+    drop(handed);
+    stage.disconnect([&first, &second]).await;
     stage.nothing_else().await;
 }
 

@@ -51,6 +51,10 @@ impl Primary {
         let taken = self.ledger.take(worker, handoff, self.now, &self.config);
         let Some((listener, connection)) = taken else { return };
         self.close(connection.token, Close::Taken);
+        if self.config.refused() == Refused::Wait {
+            // It has room, and may be asked again about what it has refused.
+            self.ledger.pardon(listener, worker);
+        }
         self.rested(listener);
         self.has_room(listener);
     }

@@ -20,8 +20,9 @@ fn the_wire_format_is_this() {
         // hello
         1, 0, 0, 0, 14, 0, 0, 0,
         b'c', b'l', b'u', b's', b't', b'e', b'r', b'\n', 1, 0, b'a', b'b', b' ', b'1',
-        // control: ToWorker::Connection, listener 7, hand-off 300, no peer; one handle
-        2, 0, 1, 0, 5, 0, 0, 0,
+        // control: ToWorker::Connection, listener 7, hand-off 300, no peer; one handle, the
+        // first of this write
+        2, 4, 1, 0, 5, 0, 0, 0,
         1, 7, 0xac, 0x02, 0,
         // credit
         4, 0, 0, 0, 4, 0, 0, 0,
@@ -49,6 +50,6 @@ fn a_long_message_is_cut_like_this() {
 
     let bytes = encoder.chunk().unwrap().bytes;
     assert_eq!(bytes.len(), 8 + 32 * 1024 + 8 + 1);
-    assert_eq!(bytes[..8], [3, 3, 2, 0, 0, 0x80, 0, 0]);
+    assert_eq!(bytes[..8], [3, 7, 2, 0, 0, 0x80, 0, 0]);
     assert_eq!(bytes[8 + 32 * 1024..], [3, 2, 0, 0, 1, 0, 0, 0, b' ']);
 }

@@ -124,6 +124,37 @@ fn frames_in_front_of_an_error_come_out_with_theirs() {
     assert_eq!(pool.live(), 1);
 }
 
+/// Who has no room for descriptors loses them, and knows which frames they belonged to.
+#[test]
+fn frames_come_without_what_was_lost_and_later_ones_with_theirs() {
+    let pool = Pool::default();
+    let (mut encoder, mut decoder) = greeted::<ToWorker>();
+    let mut seen = Vec::new();
+    for (write, arrive) in [(1, 2), (11, 0), (21, 3)] {
+        for number in write..write + 3 {
+            encoder.push_control(&connection(number), [pool.handle(number as u32)]).unwrap();
+        }
+        let chunk = encoder.chunk().unwrap();
+        let bytes = chunk.bytes.len();
+        decoder.spare()[..bytes].copy_from_slice(chunk.bytes);
+        let arrived = chunk.handles.iter().take(arrive).map(Handle::duplicate);
+        if arrive < 3 {
+            decoder.filled_lossy(bytes, arrived);
+        } else {
+            decoder.filled(bytes, arrived);
+        }
+        encoder.advance(bytes);
+        while let Some(frame) = decoder.pop().unwrap() {
+            let Frame::Control { handles, .. } = frame else { panic!("{frame:?}") };
+            seen.push(names(&handles));
+        }
+    }
+    let nothing = Vec::<u32>::new;
+    let first = [vec![1], vec![2], nothing()];
+    let second = [nothing(), nothing(), nothing()];
+    assert_eq!(seen, [first, second, [vec![21], vec![22], vec![23]]].concat());
+}
+
 #[test]
 fn a_frame_without_its_handles_is_an_error() {
     let pool = Pool::default();

@@ -100,7 +100,7 @@ impl End {
 
     fn receive(&mut self, frame: Frame<ToWorker, Handle>) {
         let seen = match frame {
-            Frame::User { payload, handles, charge } => {
+            Frame::User { payload, handles, charge, lost: _ } => {
                 let handles = names(&handles);
                 let seen = Seen::User(payload.encoding(), payload.into_bytes(), handles);
                 self.inbox.push_back((seen, charge));

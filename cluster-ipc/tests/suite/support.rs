@@ -64,7 +64,7 @@ impl<T> Seen<T> {
         match frame {
             Frame::Hello(hello) => Self::Hello(hello.build().to_owned()),
             Frame::Control { message, handles } => Self::Control(message, names(&handles)),
-            Frame::User { payload, handles, charge } => {
+            Frame::User { payload, handles, charge, lost: _ } => {
                 decoder.consumed(charge);
                 Self::User(payload.encoding(), payload.into_bytes(), names(&handles))
             }

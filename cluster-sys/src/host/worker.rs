@@ -94,7 +94,8 @@ pub struct Share {
     /// Where it really listens.
     pub address: Address,
     /// The listening (or, for UDP, bound) socket itself, non-blocking, if the worker is to accept
-    /// from it. Without it, connections are handed over; with it, some may be.
+    /// from it. Without it, connections are handed over; with it, some may be. Other processes have
+    /// the same socket: whoever polls it with epoll(7) takes it out before closing it.
     pub socket: Option<OwnedFd>,
     /// What all workers that share it are to know: what the first of them gave.
     pub data: Vec<u8>,

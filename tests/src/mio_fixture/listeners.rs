@@ -109,37 +109,41 @@ impl Worker {
         self.meet(slot, socket, claim)
     }
 
-    /// Takes what there is, if somebody wants it.
+    /// This worker may have new connections again.
+    pub(super) fn attend_all(&mut self) -> io::Result<()> {
+        let slots: Vec<_> = self.listeners.keys().copied().collect();
+        slots.into_iter().try_for_each(|slot| self.attend(slot))
+    }
+
+    /// Takes what there is, if somebody wants it: what was handed over, and what its socket has.
     pub(super) fn attend(&mut self, slot: u8) -> io::Result<()> {
-        while let Some((id, is_own)) = self.wanted(slot) {
-            match (id, is_own) {
-                (Some(id), false) => {
-                    // One at a time: the next one may be for another purpose.
-                    if !self.host.take(Instant::now(), id) || !self.listeners[&slot].serving {
-                        return Ok(());
-                    }
+        while let Some(id) = self.wanted(slot) {
+            if id.is_some_and(|it| self.host.take(Instant::now(), it)) {
+                // One at a time: the next one may be for another purpose.
+                if !self.listeners[&slot].serving {
+                    return Ok(());
                 }
-                _ => {
-                    let Some(acceptor) = self.acceptor(slot) else { return Ok(()) };
-                    if let Some(socket) = acceptor.accept() {
-                        let claim = Claim::own(self.host.activity().begin());
-                        self.meet(slot, socket, claim)?;
-                    } else if let Some((text, from)) = acceptor.receive() {
-                        self.answer(slot, text, from);
-                    } else {
-                        return Ok(());
-                    }
-                }
+                continue;
+            }
+            let is_cordoned = id.is_some() && self.host.facts().is_cordoned();
+            let Some(acceptor) = self.acceptor(slot) else { return Ok(()) };
+            if let Some(socket) = (!is_cordoned).then(|| acceptor.accept()).flatten() {
+                let claim = Claim::own(self.host.activity().begin());
+                self.meet(slot, socket, claim)?;
+            } else if let Some((text, from)) = acceptor.receive() {
+                self.answer(slot, text, from);
+            } else {
+                return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Whether something is wanted of a listener: then its share, and whether it has a socket.
-    fn wanted(&self, slot: u8) -> Option<(Option<ListenerId>, bool)> {
+    /// Whether something is wanted of a listener: then its share, if it has one.
+    fn wanted(&self, slot: u8) -> Option<Option<ListenerId>> {
         let listener = self.listeners.get(&slot)?;
         let wished = matches!(self.held_up, Some(HeldUp::Wish(it, _)) if it == slot);
-        (wished || listener.serving).then_some((listener.id, listener.token.is_some()))
+        (wished || listener.serving).then_some(listener.id)
     }
 
     /// Does with a connection what is wanted.

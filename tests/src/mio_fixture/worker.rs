@@ -169,6 +169,7 @@ impl Worker {
             Notice::Message(message, receipt) => self.messages.push_back((message, receipt)),
             Notice::Available(id) => self.available(id)?,
             Notice::Connection(id, connection) => self.receive(id, connection)?,
+            Notice::Cordoned(false) => self.attend_all()?,
             Notice::Draining => self.close_shares()?,
             Notice::Room => self.say_on(),
             _ => {}

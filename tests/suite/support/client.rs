@@ -1,11 +1,14 @@
 //! What is outside of a cluster and talks to it: clients, and gates that hold workers up.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::net::TcpSocket;
+use tokio::runtime;
 
 use super::outside::Forking;
 use crate::provider::unblock;
@@ -28,7 +31,44 @@ impl Client {
     }
 
     pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = unblock(move || TcpStream::connect(address)).await?;
+        Self::new(unblock(move || TcpStream::connect(address)).await?)
+    }
+
+    /// A client at this host.
+    pub(crate) async fn connect_from(host: Ipv4Addr, address: SocketAddr) -> Self {
+        // std binds no socket that is to be connected.
+        let connect = move || {
+            runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind((host, 0).into())?;
+                socket.connect(address).await?.into_std()
+            })
+        };
+        let stream = unblock(connect).await.expect("somebody listens");
+        stream.set_nonblocking(false).expect("it is a socket");
+        Self::new(stream).expect("not zero")
+    }
+
+    /// Many clients, who are all there before any is looked after.
+    pub(crate) async fn crowd(address: SocketAddr) -> Vec<Self> {
+        let mut clients = Vec::new();
+        for _ in 0..CROWD {
+            clients.push(Self::connect(address).await);
+        }
+        clients
+    }
+
+    /// Asserts that these workers serve, and no others: connects until each has.
+    pub(crate) async fn all_serve(address: SocketAddr, workers: &[u32]) {
+        let mut missing = workers.to_vec();
+        while !missing.is_empty() {
+            let by = Self::connect(address).await.served_by().await;
+            assert!(workers.contains(&by), "{by} is none of {workers:?}");
+            missing.retain(|it| *it != by);
+        }
+    }
+
+    fn new(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { stream: Arc::new(stream) })
     }
@@ -212,6 +252,9 @@ pub(crate) struct Arrived {
 impl Arrived {
     pub(crate) fn open(self) {}
 }
+
+/// Enough for each of a few workers to get some.
+const CROWD: usize = 40;
 
 /// No synchronisation: who waits so long for an answer hangs.
 const PATIENCE: Duration = Duration::from_secs(50);

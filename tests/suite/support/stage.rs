@@ -1,6 +1,7 @@
 //! A cluster, and all that is heard of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::net::SocketAddr;
 
 use cluster_tests::script::{Options, Report, SCRIPT, Script, Step};
@@ -9,7 +10,8 @@ use super::outside::Forking;
 use super::scene::Scene;
 use super::{Client, at_once};
 use crate::provider::cluster::{
-    Cluster, Event, Events, ForkError, Handle, Message, Schedule, Settings, Worker, WorkerId,
+    Cluster, Event, Events, ForkError, Handle, Message, Schedule, Settings, Signal, Worker,
+    WorkerId,
 };
 
 /// A cluster whose workers are fixtures, and what is heard of it: one line an event.
@@ -184,6 +186,15 @@ impl Stage {
         match self.ask(worker, Step::Descriptors).await {
             Report::Descriptors(all) => all.values().filter(|it| it.starts_with("socket:")).count(),
             other => panic!("asked for descriptors: {other:?}"),
+        }
+    }
+
+    /// Stops a worker, and waits until it stands still.
+    pub(crate) async fn stop(&mut self, worker: &Worker) {
+        worker.kill(Signal::STOP);
+        let pid = worker.pid().expect("it runs").0;
+        while !stands_still(pid) {
+            self.cluster.workers().await.expect("the cluster is there");
         }
     }
 
@@ -388,6 +399,15 @@ impl Stage {
             false => letter.to_string(),
         }
     }
+}
+
+/// Whether all threads of a process are stopped. (proc(5): the third field of `stat`.)
+fn stands_still(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it is there");
+    threads.into_iter().all(|thread| {
+        let stat = thread.and_then(|it| fs::read_to_string(it.path().join("stat")));
+        stat.is_ok_and(|it| it.rsplit(") ").next().is_some_and(|it| it.starts_with('T')))
+    })
 }
 
 /// An address of TCP or UDP.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::Target;
-use crate::example::{Example, look};
+use crate::example::{Ended, Example, look};
 use crate::runtime::Runtime;
 use crate::transcript::Line;
 
@@ -40,6 +40,18 @@ pub(crate) fn others(lines: &[Line]) -> impl Iterator<Item = &str> {
         Line::Other(text) => Some(text.as_str()),
         _ => None,
     })
+}
+
+/// What a program that measures has found: names and figures, and nothing else.
+pub(crate) fn figures(Ended { status, lines, errors }: &Ended) -> Vec<(String, f64)> {
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""), "{lines:#?}");
+    let parse = |text: &str| {
+        let (name, figure) = text.split_once(": ")?;
+        Some((name.to_owned(), figure.parse().ok()?))
+    };
+    let figures: Vec<_> = others(lines).filter_map(parse).collect();
+    assert_eq!(figures.len(), lines.len(), "{lines:#?}");
+    figures
 }
 
 /// Asks for a page, and returns the answer's status and body.

@@ -27,8 +27,10 @@ mod graceful;
 mod harness;
 mod pool;
 mod rolling;
+mod spawning;
 mod status;
 mod sticky;
+mod traffic;
 mod watchdog;
 
 on_each_runtime! {
@@ -48,6 +50,10 @@ on_each_runtime! {
         two_thousand_connections_during_rollouts_and_none_fails,
         a_broken_deploy_leaves_the_old_workers_where_they_are,
     }
+    spawning {
+        each_worker_is_online_before_it_listens,
+        a_count_that_is_none_is_an_error,
+    }
     status {
         sums_are_right_and_the_dead_are_in_them,
     }
@@ -55,6 +61,9 @@ on_each_runtime! {
         a_client_keeps_its_worker_when_another_one_is_replaced,
         what_a_worker_had_not_taken_when_it_died_goes_to_the_next_choice,
         workers_that_leave_one_after_the_other_lose_no_connection,
+    }
+    traffic {
+        every_way_has_its_figure,
     }
     watchdog {
         a_blocked_worker_is_replaced_and_the_others_serve_meanwhile,

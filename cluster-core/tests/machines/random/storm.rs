@@ -24,7 +24,8 @@ pub(super) struct Storm {
     clients: usize,
     /// How many of a hundred moments bring an incident.
     fury: usize,
-    /// How many connections waited, refused by all, when the storm was over.
+    /// How many connections the primary had when the storm was over, where those wait that all
+    /// have refused.
     pub(super) waited: usize,
 }
 
@@ -118,6 +119,9 @@ impl Storm {
 
     /// What has happened has happened; who is well goes on, and time passes.
     pub(super) fn calm_down(&mut self) {
+        if self.config.refused() == Refused::Wait {
+            self.waited += self.world.primary.connections();
+        }
         self.world.spawn_error = None;
         self.world.kernel.exhausted = false;
         for process in self.world.processes.values_mut() {
@@ -152,7 +156,6 @@ impl Storm {
         if self.config.refused() == Refused::Close || self.world.primary.connections() == 0 {
             return;
         }
-        self.waited += self.world.primary.connections();
         let sockets = self.world.kernel.sockets.values();
         let mut addresses: Vec<_> = sockets.filter_map(|it| it.address.clone()).collect();
         addresses.dedup();

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use cluster_core::{Address, ListenSpec, UnixName};
 use cluster_sys::socket::{AcceptError, ListenGroup, ListenSocket};
@@ -125,8 +126,11 @@ fn only_ports_can_be_shared_so() {
     assert!(getsockopt(group.at(0).unwrap(), sockopt::ReusePort).unwrap());
 }
 
+/// A group on a host of its own: no client's own port can be in the way.
 fn tcp_group() -> (ListenGroup, SocketAddr) {
-    let spec = ListenSpec::new(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))));
+    static HOSTS: AtomicU8 = AtomicU8::new(1);
+    let host = [127, 0, 77, HOSTS.fetch_add(1, Ordering::Relaxed)];
+    let spec = ListenSpec::new(Address::Tcp(SocketAddr::from((host, 0))));
     let group = ListenGroup::bind(&spec).unwrap();
     let Address::Tcp(address) = *group.local_address() else { panic!("tcp") };
     (group, address)

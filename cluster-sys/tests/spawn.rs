@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use cluster_core::ExitStatus;
 use cluster_sys::channel::Channel;
@@ -246,7 +247,12 @@ fn a_name_is_searched_in_the_path_of_the_worker() {
     for (directory, mode) in [("first", 0o644), ("second", 0o755), ("third", 0o755)] {
         fs::create_dir(folder.join(directory)).unwrap();
         let path = folder.join(directory).join("tool");
-        fs::write(&path, format!("#!/bin/sh\necho {directory} >&3\n")).unwrap();
+        // A file that this process writes could still be open in a child of another test, and so be
+        // busy (ETXTBSY).
+        let write = "printf '#!/bin/sh\\necho %s >&3\\n' \"$2\" > \"$1\"";
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", write, "sh"]).arg(&path).arg(directory);
+        assert!(shell.status().unwrap().success());
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let mut program = Program::new("tool");

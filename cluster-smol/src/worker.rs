@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use cluster_sys::primary::Command;
 use cluster_sys::{
-    Closed, ExitStatus, Outgoing, Pid, Reply, SendError, Signal, TrySendError, WorkerId,
-    WorkerParts, WorkerState,
+    Closed, ExitStatus, NotListening, Outgoing, Pid, Reply, SendError, Signal, TrySendError,
+    WorkerId, WorkerParts, WorkerState,
 };
 use event_listener::Event as Notify;
 use serde::Serialize;
@@ -238,10 +238,10 @@ impl Worker {
     /// # Cancel safety
     ///
     /// Nothing is lost.
-    pub async fn listening(&self) -> Result<(), Closed> {
+    pub async fn listening(&self) -> Result<(), NotListening> {
         let (reply, answer) = answer();
         self.command(Command::AwaitListening { worker: self.id(), reply });
-        answer.recv().await.map_err(|_| Closed)
+        answer.recv().await.map_err(|_| NotListening)
     }
 
     /// Waits until its process has ended.

@@ -60,6 +60,11 @@ pub enum TrySendError {
     Send(#[from] SendError),
 }
 
+/// A worker has left, or ended, before it listened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker has left or ended before it listened")]
+pub struct NotListening;
+
 /// The cluster has ended: its host is gone, and all workers with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cluster has ended")]

@@ -105,7 +105,7 @@ pub use cluster_ipc::{EncodeError, Encoding, Payload, PayloadError};
 
 pub use activity::{Activity, Guard};
 pub use connection::{Claim, Claims, Connection};
-pub use error::{Closed, ForkError, SendError, TrySendError, listen_error};
+pub use error::{Closed, ForkError, NotListening, SendError, TrySendError, listen_error};
 pub use event::{ClusterError, Event};
 pub use facts::WorkerFacts;
 pub use handle_kind::{HandleKind, set_nonblocking};

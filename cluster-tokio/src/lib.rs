@@ -93,9 +93,9 @@ mod axum;
 pub use cluster_sys::spawn::{Program, SpawnError, SpawnStage, Stdio};
 pub use cluster_sys::{
     Address, Candidate, Choice, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus,
-    ForkError, InForce, Key, LinkError, ListenOptions, Message, Payload, PayloadError, Pid,
-    Refused, Rule, Schedule, SendError, Settings, Signal, TrySendError, UnixName, UnknownSchedule,
-    UnknownSignal, View, WorkerId, WorkerState,
+    ForkError, InForce, Key, LinkError, ListenOptions, Message, NotListening, Payload,
+    PayloadError, Pid, Refused, Rule, Schedule, SendError, Settings, Signal, TrySendError,
+    UnixName, UnknownSchedule, UnknownSignal, View, WorkerId, WorkerState,
 };
 
 #[cfg(feature = "axum")]

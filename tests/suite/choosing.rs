@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster_tests::script::{Report, Step};
 
-use super::support::{Client, Correspondent, Folder, Scene, Stage, Stranger, failed};
+use super::support::{Client, Correspondent, Folder, Forking, Scene, Stage, Stranger, failed};
 use crate::provider::cluster::{
     Choice, Key, Refused, Rule, Schedule, Signal, View, Worker, WorkerId,
 };
@@ -180,6 +180,7 @@ pub(crate) async fn a_sharded_address_is_in_use(scene: Scene) {
     Client::all_serve(address, &[1]).await;
     stage.disconnect([&worker]).await;
     stage.nothing_else().await;
+    Forking::wait();
     // It is free again.
     assert_eq!(other.listen(&stranger, 0, &address.to_string()).await, address);
     other.disconnect([&stranger]).await;

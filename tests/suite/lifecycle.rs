@@ -7,7 +7,7 @@ use nix::sys::signal;
 use nix::unistd::Pid;
 
 use super::support::{Client, Scene, at_once, text};
-use crate::provider::cluster::{Closed, ExitStatus, Signal, WorkerState};
+use crate::provider::cluster::{ExitStatus, NotListening, Signal, WorkerState};
 
 pub(crate) async fn basic(scene: Scene) {
     let mut stage = scene.stage();
@@ -183,18 +183,21 @@ pub(crate) async fn listening_is_awaited_in_vain(scene: Scene) {
     let mut stage = scene.stage();
     let leaving = stage.worker().await;
     stage.has(&leaving, Step::Stay).await;
+    let mut listening = pin!(leaving.listening());
+    assert_eq!(at_once(listening.as_mut()).await, None);
     leaving.disconnect();
-    assert_eq!(leaving.listening().await, Err(Closed), "it will not");
+    assert_eq!(listening.await, Err(NotListening));
+    assert_eq!(leaving.listening().await, Err(NotListening), "it will not");
     stage.hears(["draining 1"]).await;
     leaving.kill(Signal::KILL);
     stage.hears_end(&leaving, "code=- signal=SIGKILL", true).await;
-    assert_eq!(leaving.listening().await, Err(Closed));
+    assert_eq!(leaving.listening().await, Err(NotListening));
     for end in [Step::Exit(3), Step::Disconnect, Step::CloseChannel] {
         let worker = stage.worker().await;
         let mut listening = pin!(worker.listening());
         assert_eq!(at_once(listening.as_mut()).await, None);
         stage.tell(&worker, end).await;
-        assert_eq!(listening.await, Err(Closed));
+        assert_eq!(listening.await, Err(NotListening));
         stage.hears_until_ended(&worker).await;
     }
     stage.nothing_else().await;

@@ -132,7 +132,7 @@ fn frames_come_without_what_was_lost_and_later_ones_with_theirs() {
     let mut seen = Vec::new();
     for (write, arrive) in [(1, 2), (11, 0), (21, 3)] {
         for number in write..write + 3 {
-            encoder.push_control(&connection(number), [pool.handle(number as u32)]).unwrap();
+            encoder.push_control(&connection(number), [pool.handle(number)]).unwrap();
         }
         let chunk = encoder.chunk().unwrap();
         let bytes = chunk.bytes.len();

@@ -1,5 +1,9 @@
 //! Sticky sessions: all connections of one client address go to the same worker.
 //!
+//! `Schedule::Sticky` does that in one line, in the primary's own accepting. This is how it is done
+//! by hand, where choosing needs more than a schedule sees: here, a worker that takes another's
+//! place takes its clients.
+//!
 //! ```text
 //! cargo run -p cluster-smol --example sticky -- [ADDRESS]
 //! curl http://127.0.0.1:8000/                              (again and again: visit 1, 2, 3)

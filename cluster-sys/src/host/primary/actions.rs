@@ -71,7 +71,12 @@ impl PrimaryHost {
                 let waiting = entry.map(|it| std::mem::take(&mut it.listens)).unwrap_or_default();
                 self.news.extend(waiting.into_iter().map(News::Listening));
             }
-            CoreEvent::Draining { worker } => self.publish_of(worker, Event::Draining { worker }),
+            CoreEvent::Draining { worker } => {
+                if let Some(entry) = self.workers.get_mut(&worker) {
+                    entry.listens.clear();
+                }
+                self.publish_of(worker, Event::Draining { worker });
+            }
             CoreEvent::Disconnect { worker, exited_after_disconnect } => {
                 if let Some(entry) = self.workers.get_mut(&worker) {
                     entry.listens.clear();

@@ -32,6 +32,10 @@ pub const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(5
 /// them, up to the configured one.
 pub const WINDOW_START: usize = 2;
 
+/// How many connections a worker may have untaken without being passed over when its turn comes:
+/// a busy one is about to take them, and turns stay even.
+pub const UNTAKEN_IN_TURN: usize = 1;
+
 /// A connection that is taken within this time was taken promptly, and its worker may have one
 /// more untaken; otherwise half as many.
 pub const TAKEN_PROMPTLY: std::time::Duration = std::time::Duration::from_millis(50);

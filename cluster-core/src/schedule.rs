@@ -25,9 +25,8 @@ pub use view::{Candidate, Choice, View};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// One after the other. A worker that has not yet taken what it was handed is passed over
-    /// while there is one that has; when all have something untaken, the one with least is
-    /// next. (Node: `cluster.SCHED_RR`, where a worker has at most one untaken connection.)
+    /// One after the other. A worker that has more than one connection untaken is passed over
+    /// while there is one that has not; when all have, the one with least is next. (Node: `cluster.SCHED_RR`, where a worker has at most one untaken connection.)
     #[default]
     RoundRobin,
     /// The primary does not choose: workers accept from the listening socket themselves, and

@@ -1,9 +1,10 @@
 //! The rules that need no more than the view: each a pure function of it.
 
 use super::view::{Candidate, Choice, View};
+use crate::limits::UNTAKEN_IN_TURN;
 
-/// Who was chosen longest ago and has nothing untaken; else who has least untaken. A fresh
-/// worker lets a part of its turns pass.
+/// Who was chosen longest ago and has taken what it was handed, but for [`UNTAKEN_IN_TURN`]; else
+/// who has least untaken. A fresh worker lets a part of its turns pass.
 pub(super) fn round_robin(view: &View<'_>) -> Choice {
     let in_turn = |(nth, candidate): &(usize, &Candidate)| {
         candidate.share >= 100 || view.random(*nth as u64) % 100 < u64::from(candidate.share)
@@ -30,15 +31,15 @@ pub(super) fn power_of_two(view: &View<'_>) -> Choice {
     choose(pair.into_iter().flatten().min_by_key(|candidate| candidate.burden()))
 }
 
-/// The first with nothing untaken, or the first with least.
+/// The first with no more untaken than one in turn may have, or the first with least.
 fn idlest<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Option<&'a Candidate> {
     let mut best: Option<&Candidate> = None;
     for candidate in candidates {
+        if candidate.untaken <= UNTAKEN_IN_TURN {
+            return Some(candidate);
+        }
         if best.is_none_or(|best| candidate.untaken < best.untaken) {
             best = Some(candidate);
-        }
-        if candidate.untaken == 0 {
-            break;
         }
     }
     best

@@ -34,7 +34,7 @@ pub const WINDOW_START: usize = 2;
 
 /// How many connections a worker may have untaken without being passed over when its turn comes:
 /// a busy one is about to take them, and turns stay even.
-pub const UNTAKEN_IN_TURN: usize = 1;
+pub const UNTAKEN_IN_TURN: usize = 3;
 
 /// A connection that is taken within this time was taken promptly, and its worker may have one
 /// more untaken; otherwise half as many.

@@ -25,7 +25,7 @@ pub use view::{Candidate, Choice, View};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// One after the other. A worker that has more than one connection untaken is passed over
+    /// One after the other. A worker that has more than a few connections untaken is passed over
     /// while there is one that has not; when all have, the one with least is next. (Node: `cluster.SCHED_RR`, where a worker has at most one untaken connection.)
     #[default]
     RoundRobin,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::address::Address;
 use crate::control::{Grant, ToPrimary, ToWorker};
-use crate::id::{HandoffId, ListenerId, RequestId};
+use crate::id::{ListenerId, RequestId};
 use crate::limits::LISTENER_DATA_MAX;
 use crate::listen::{ListenError, ListenSpec};
 use crate::output::Output;
@@ -17,12 +17,12 @@ use crate::token::HandleToken;
 
 pub use vocabulary::{Action, Event, Input};
 
-/// Decides for a worker: what it shares, which connections it takes, and how it leaves.
+/// Decides for a worker: what it shares, and how it leaves.
 ///
 /// Its methods are of four families:
 ///
 /// * **commands**, from the application: [`listen`](Self::listen), [`close`](Self::close),
-///   [`take`](Self::take), [`give_back`](Self::give_back), [`finished`](Self::finished),
+///   [`give_back`](Self::give_back), [`finished`](Self::finished),
 ///   [`disconnect`](Self::disconnect),
 ///   [`kill`](Self::kill), [`close_channel`](Self::close_channel);
 /// * **facts** from the world: [`handle_input`](Self::handle_input), which cannot fail;
@@ -44,7 +44,10 @@ pub struct Agent {
     intent: Intent,
     requests: BTreeSet<RequestId>,
     requested: u32,
-    listeners: BTreeMap<ListenerId, Listener>,
+    /// What is shared, and where it really listens.
+    listeners: BTreeMap<ListenerId, Address>,
+    /// A passage whose grant is to follow.
+    passage: Option<(ListenerId, HandleToken)>,
     /// The primary wants to know when connections end.
     counted: bool,
     cordoned: bool,
@@ -61,6 +64,7 @@ impl Agent {
             requests: BTreeSet::new(),
             requested: 0,
             listeners: BTreeMap::new(),
+            passage: None,
             counted: false,
             cordoned: false,
             outputs: VecDeque::new(),
@@ -94,31 +98,14 @@ impl Agent {
     /// Shares a listener no longer. Connections from it that the application has not taken go
     /// to other workers.
     pub fn close(&mut self, listener: ListenerId) {
-        if let Some(closed) = self.listeners.remove(&listener) {
+        if self.listeners.remove(&listener).is_some() {
             self.send(ToPrimary::Close { listener });
-            for Untaken { handoff, connection, .. } in closed.untaken {
-                self.refuse(handoff, connection);
-            }
         }
     }
 
-    /// Takes the connection of a listener that has waited longest; says whether there was one.
-    /// [`Action::Deliver`] hands it over.
-    pub fn take(&mut self, listener: ListenerId) -> bool {
-        let Some(untaken) = self.listeners.get_mut(&listener).map(|it| &mut it.untaken) else {
-            return false;
-        };
-        let Some(Untaken { handoff, connection, peer }) = untaken.pop_front() else {
-            return false;
-        };
-        self.send(ToPrimary::Taken { handoff });
-        self.act(Action::Deliver { listener, connection, peer });
-        true
-    }
-
-    /// Gives back a connection that was delivered, or accepted from a socket that the primary
-    /// lent, and that the application never saw: it goes to another worker. It counts no longer
-    /// here: it is not to be reported as [finished](Self::finished).
+    /// Gives back a connection that was taken out of a passage, or accepted from a socket that
+    /// the primary lent, and that the application never saw: it goes to another worker. It counts
+    /// no longer here: it is not to be reported as [finished](Self::finished).
     pub fn give_back(
         &mut self,
         listener: ListenerId,
@@ -134,8 +121,7 @@ impl Agent {
         }
     }
 
-    /// Says that so many connections that were delivered have ended, if the primary wants to
-    /// know.
+    /// Says that so many connections that were taken have ended, if the primary wants to know.
     pub fn finished(&mut self, count: u32) {
         if self.counted && count > 0 {
             self.send(ToPrimary::Finished { count });
@@ -204,17 +190,9 @@ impl Agent {
 
     fn received(&mut self, message: ToWorker, handle: Option<HandleToken>) {
         match (message, handle) {
-            (ToWorker::Connection { listener, handoff, peer }, Some(connection)) => {
-                match self.listeners.get_mut(&listener) {
-                    Some(it) => {
-                        it.untaken.push_back(Untaken { handoff, connection, peer });
-                        self.tell(Event::Available { listener });
-                    }
-                    None => self.refuse(handoff, connection),
-                }
-            }
-            (ToWorker::Connection { handoff, .. }, None) => {
-                self.send(ToPrimary::Refused { handoff });
+            (ToWorker::Passage { listener }, passage) => {
+                self.close_passage();
+                self.passage = passage.map(|passage| (listener, passage));
             }
             (ToWorker::Listen { request, result }, handle) => {
                 self.listen_answered(request, result, handle);
@@ -248,14 +226,17 @@ impl Agent {
         result: Result<Grant, ListenError>,
         handle: Option<HandleToken>,
     ) {
-        if !self.requests.remove(&request) {
-            return self.close_handle(handle);
-        }
         match result {
-            Ok(grant) => self.granted(request, grant, handle),
+            Ok(grant) if self.requests.remove(&request) => self.granted(request, grant, handle),
+            Ok(_) => {
+                self.close_passage();
+                self.close_handle(handle);
+            }
             Err(error) => {
                 self.close_handle(handle);
-                self.fail(request, error);
+                if self.requests.remove(&request) {
+                    self.fail(request, error);
+                }
             }
         }
     }
@@ -263,17 +244,27 @@ impl Agent {
     fn granted(&mut self, request: RequestId, grant: Grant, handle: Option<HandleToken>) {
         let Grant { listener, address, sharing, counted, data } = grant;
         self.counted |= counted;
-        match (sharing, handle) {
-            (Sharing::HandedOver, handle) => self.close_handle(handle),
-            (Sharing::Kernel | Sharing::Sharded, Some(socket)) => {
-                self.act(Action::Adopt { listener, socket });
-            }
-            (Sharing::Kernel | Sharing::Sharded, None) => {
-                self.send(ToPrimary::Close { listener });
-                return self.fail(request, ListenError::Lost);
-            }
+        let passage = self.passage.take_if(|(of, _)| *of == listener);
+        let passage = passage.map(|(_, passage)| passage);
+        self.close_passage();
+        let handed_over = !matches!(address, Address::Udp(_));
+        let accepts = matches!(sharing, Sharing::Kernel | Sharing::Sharded);
+        if handed_over && passage.is_none() || accepts && handle.is_none() {
+            // For want of descriptors in this process.
+            self.close_handle(passage);
+            self.close_handle(handle);
+            self.send(ToPrimary::Close { listener });
+            return self.fail(request, ListenError::Lost);
         }
-        self.listeners.entry(listener).or_insert_with(|| Listener::new(address.clone()));
+        match passage {
+            Some(passage) if handed_over => self.act(Action::AdoptPassage { listener, passage }),
+            unexpected => self.close_handle(unexpected),
+        }
+        match handle {
+            Some(socket) if accepts => self.act(Action::Adopt { listener, socket }),
+            unexpected => self.close_handle(unexpected),
+        }
+        self.listeners.entry(listener).or_insert_with(|| address.clone());
         self.send(ToPrimary::Listening { listener });
         self.tell(Event::Listening { request, listener, address, data });
     }
@@ -329,6 +320,7 @@ impl Agent {
 
     fn channel_closed(&mut self) {
         self.channel = Channel::Closed;
+        self.close_passage();
         self.close_listeners();
         self.fail_requests(&ListenError::Disconnected);
         self.tell(Event::Disconnect);
@@ -347,9 +339,10 @@ impl Agent {
         }
     }
 
-    fn refuse(&mut self, handoff: HandoffId, connection: HandleToken) {
-        self.act(Action::Close { connection });
-        self.send(ToPrimary::Refused { handoff });
+    /// Closes a passage whose grant does not follow, or comes too late.
+    fn close_passage(&mut self) {
+        let passage = self.passage.take().map(|(_, passage)| passage);
+        self.close_handle(passage);
     }
 
     fn close_handle(&mut self, handle: Option<HandleToken>) {
@@ -417,14 +410,9 @@ impl Agent {
         }
     }
 
-    /// How many connections of a listener the application has not taken.
-    pub fn untaken(&self, listener: ListenerId) -> usize {
-        self.listeners.get(&listener).map_or(0, |it| it.untaken.len())
-    }
-
     /// Where a listener really listens.
     pub fn address(&self, listener: ListenerId) -> Option<&Address> {
-        self.listeners.get(&listener).map(|it| &it.address)
+        self.listeners.get(&listener)
     }
 }
 
@@ -445,26 +433,6 @@ enum Intent {
     None,
     Leaving { noted: bool, idle: bool },
     Killing { signal: Signal, noted: bool },
-}
-
-#[derive(Debug)]
-struct Listener {
-    address: Address,
-    untaken: VecDeque<Untaken>,
-}
-
-impl Listener {
-    const fn new(address: Address) -> Self {
-        Self { address, untaken: VecDeque::new() }
-    }
-}
-
-/// A connection that lies here until the application takes it.
-#[derive(Debug)]
-struct Untaken {
-    handoff: HandoffId,
-    connection: HandleToken,
-    peer: Option<SocketAddr>,
 }
 
 #[cfg(test)]

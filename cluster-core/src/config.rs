@@ -14,19 +14,18 @@ pub struct Config {
     window: usize,
     budget: usize,
     slow_start: Duration,
-    refused: Refused,
+    overload: Overload,
     seed: u64,
 }
 
-/// What becomes of a connection that all workers have refused.
+/// What becomes of new connections when no worker has room and as many wait as may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Refused {
-    /// It is closed.
+pub enum Overload {
+    /// Accepting pauses: they wait in the kernel's backlog, and beyond it, their clients do.
     #[default]
-    Close,
-    /// It waits until a worker begins to share its listener, or one that refused it does so
-    /// anew or takes another. It counts among those that wait: when as many do as may, accepting pauses.
     Wait,
+    /// They are accepted and closed at once, so that their clients know.
+    Close,
 }
 
 impl Config {
@@ -64,12 +63,12 @@ impl Config {
             window,
             budget: BUDGET_DEFAULT,
             slow_start: Duration::ZERO,
-            refused: Refused::Close,
+            overload: Overload::Wait,
             seed: 0,
         })
     }
 
-    /// How many descriptors of connections the primary may hold, waiting and in flight together
+    /// How many connections the primary may answer for, waiting and in flight together
     /// ([`BUDGET_DEFAULT`] if nothing is said). Beyond it, accepting pauses.
     ///
     /// # Errors
@@ -89,9 +88,9 @@ impl Config {
         Self { slow_start, ..self }
     }
 
-    /// What becomes of a connection that all workers have refused.
-    pub const fn with_refused(self, refused: Refused) -> Self {
-        Self { refused, ..self }
+    /// What becomes of new connections when no worker has room and as many wait as may.
+    pub const fn with_overload(self, overload: Overload) -> Self {
+        Self { overload, ..self }
     }
 
     /// What random numbers are made of. The same seed and the same facts give the same
@@ -125,9 +124,9 @@ impl Config {
         self.slow_start
     }
 
-    /// What becomes of a connection that all workers have refused.
-    pub const fn refused(&self) -> Refused {
-        self.refused
+    /// What becomes of new connections when no worker has room and as many wait as may.
+    pub const fn overload(&self) -> Overload {
+        self.overload
     }
 
     /// What random numbers are made of.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use crate::address::Address;
-use crate::id::{HandoffId, ListenerId, RequestId};
+use crate::id::{ListenerId, RequestId};
 use crate::listen::{ListenError, ListenSpec};
 use crate::schedule::Sharing;
 
@@ -34,17 +34,7 @@ pub enum ToPrimary {
         /// Which one.
         listener: ListenerId,
     },
-    /// The application accepts the connection: from here on it is the worker's.
-    Taken {
-        /// Which one.
-        handoff: HandoffId,
-    },
-    /// The worker will not serve the connection; it has closed its descriptor.
-    Refused {
-        /// Which one.
-        handoff: HandoffId,
-    },
-    /// A connection that was said to be taken, but that the application never saw.
+    /// A connection that the worker has taken, but that its application never saw.
     /// One descriptor rides along.
     Returned {
         /// The listener that it came from.
@@ -73,8 +63,6 @@ impl ToPrimary {
             | Self::Listen { .. }
             | Self::Listening { .. }
             | Self::Close { .. }
-            | Self::Taken { .. }
-            | Self::Refused { .. }
             | Self::Finished { .. }
             | Self::Awake
             | Self::Leaving => 0,
@@ -95,14 +83,11 @@ pub enum ToWorker {
         /// The listener that the worker shares now, or why it cannot.
         result: Result<Grant, ListenError>,
     },
-    /// A connection to serve. One descriptor rides along.
-    Connection {
-        /// The listener that it came from.
+    /// The passage through which connections of a listener are handed over. Its descriptor rides
+    /// along; the grant follows.
+    Passage {
+        /// The listener.
         listener: ListenerId,
-        /// Tells the answer ([`ToPrimary::Taken`] or [`ToPrimary::Refused`]) apart from others.
-        handoff: HandoffId,
-        /// The other end, where it has an address.
-        peer: Option<SocketAddr>,
     },
     /// Accept no connections until [`Self::Uncordon`], where the worker accepts for itself.
     Cordon,
@@ -120,7 +105,7 @@ impl ToWorker {
     /// How many descriptors ride along.
     pub const fn handles(&self) -> usize {
         match self {
-            Self::Connection { .. }
+            Self::Passage { .. }
             | Self::Listen {
                 result: Ok(Grant { sharing: Sharing::Kernel | Sharing::Sharded, .. }),
                 ..
@@ -139,7 +124,7 @@ impl ToWorker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Grant {
-    /// The listener; connections that come from it name it.
+    /// The listener.
     pub listener: ListenerId,
     /// Where it really listens (port 0 replaced by the port obtained).
     pub address: Address,

@@ -3,12 +3,12 @@
 //! ```text
 //!   accepted ──▶ waiting ──hand──▶ in flight to W ──taken──▶ W's own, forgotten here
 //!                   ▲                    │
-//!                   └─ refused, W gone ──┘
+//!                   └──── taken back ────┘
 //! ```
 //!
-//! A connection has exactly one owner at every moment. The primary keeps its copy of the
-//! descriptor until the worker says *taken*. Until then no byte of it has been read, and so it
-//! can go to another worker; Node loses such connections.
+//! A connection has exactly one owner at every moment. One in flight lies in a queue from which
+//! the worker takes it, or the primary takes it back: never both. Until it is taken no byte of it
+//! has been read, and so it can go to another worker; Node loses such connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -24,13 +24,13 @@ use crate::token::HandleToken;
 pub(crate) struct Connection {
     pub(crate) token: HandleToken,
     pub(crate) peer: Option<SocketAddr>,
-    /// Workers that would not have it; they are not asked again.
-    pub(crate) refused_by: Vec<WorkerId>,
+    /// Which one it is of all that were accepted; 0 for one that a worker has given back.
+    number: u64,
 }
 
 impl Connection {
     pub(crate) const fn new(token: HandleToken, peer: Option<SocketAddr>) -> Self {
-        Self { token, peer, refused_by: Vec::new() }
+        Self { token, peer, number: 0 }
     }
 }
 
@@ -42,20 +42,25 @@ pub(crate) struct Ledger {
     in_flight: BTreeMap<HandoffId, InFlight>,
     accounts: BTreeMap<WorkerId, Account>,
     waiting_in_all: usize,
+    accepted: u64,
     handed: u64,
 }
 
 impl Ledger {
     /// A new connection waits behind the others.
-    pub(crate) fn wait(&mut self, listener: ListenerId, connection: Connection) {
+    pub(crate) fn wait(&mut self, listener: ListenerId, mut connection: Connection) {
         self.waiting_in_all += 1;
+        self.accepted += 1;
+        connection.number = self.accepted;
         self.waiting.entry(listener).or_default().push_back(connection);
     }
 
-    /// A connection that comes back waits in front of the others: it is the oldest.
+    /// A connection that comes back waits in front of those that are younger.
     pub(crate) fn wait_again(&mut self, listener: ListenerId, connection: Connection) {
         self.waiting_in_all += 1;
-        self.waiting.entry(listener).or_default().push_front(connection);
+        let queue = self.waiting.entry(listener).or_default();
+        let place = queue.partition_point(|other| other.number < connection.number);
+        queue.insert(place, connection);
     }
 
     pub(crate) fn waiting(&self, listener: ListenerId) -> usize {
@@ -81,13 +86,6 @@ impl Ledger {
             self.waiting.remove(&listener);
         }
         Some(connection)
-    }
-
-    /// `worker` may be asked again about what it has refused.
-    pub(crate) fn pardon(&mut self, listener: ListenerId, worker: WorkerId) {
-        for connection in self.waiting.get_mut(&listener).into_iter().flatten() {
-            connection.refused_by.retain(|&it| it != worker);
-        }
     }
 
     /// The connection at a place in the queue goes to `worker`.
@@ -126,30 +124,27 @@ impl Ledger {
         Some((entry.listener, entry.connection))
     }
 
-    /// `worker` will not have the connection, which is in flight no longer. `None` if this is
+    /// `worker` will not take the connection, which is in flight no longer. `None` if this is
     /// no hand-off to that worker.
-    pub(crate) fn refuse(
+    pub(crate) fn take_back(
         &mut self,
         worker: WorkerId,
         handoff: HandoffId,
     ) -> Option<(ListenerId, Connection)> {
-        let mut entry = self.settle(worker, handoff)?;
-        entry.connection.refused_by.push(worker);
+        let entry = self.settle(worker, handoff)?;
         if let Some(account) = self.accounts.get_mut(&worker) {
             account.settled();
         }
         Some((entry.listener, entry.connection))
     }
 
-    /// Takes back all that is in flight to a worker that is gone, oldest last. It has no
-    /// account any more.
+    /// Takes back all that is in flight to a worker that is gone. It has no account any more.
     pub(crate) fn recover(&mut self, worker: WorkerId) -> Vec<(ListenerId, Connection)> {
         self.accounts.remove(&worker);
         let entries = self.in_flight.iter();
         let lost = entries.filter(|(_, entry)| entry.worker == worker).map(|(id, _)| *id);
         let lost: Vec<_> = lost.collect();
-        let newest_first = lost.into_iter().rev();
-        newest_first
+        lost.into_iter()
             .filter_map(|handoff| self.in_flight.remove(&handoff))
             .map(|entry| (entry.listener, entry.connection))
             .collect()
@@ -178,6 +173,11 @@ impl Ledger {
     /// How many connections the ledger holds.
     pub(crate) fn len(&self) -> usize {
         self.in_flight.len() + self.waiting_in_all
+    }
+
+    /// Whether connections wait.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting_in_all > 0
     }
 
     /// How many connections are in flight.

@@ -81,7 +81,7 @@ mod token;
 
 pub use address::{Address, UnixName};
 pub use agent::Agent;
-pub use config::{Config, ConfigError, Refused};
+pub use config::{Config, ConfigError, Overload};
 pub use control::{Grant, ToPrimary, ToWorker};
 pub use deadlines::Reason;
 pub use id::{FarewellId, HandoffId, ListenerId, Pid, RequestId, SlotId, WorkerId};

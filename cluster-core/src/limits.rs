@@ -32,17 +32,17 @@ pub const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(5
 /// them, up to the configured one.
 pub const WINDOW_START: usize = 2;
 
-/// How many connections a worker may have untaken without being passed over when its turn comes:
-/// a busy one is about to take them, and turns stay even.
-pub const UNTAKEN_IN_TURN: usize = 3;
+/// How many turns a worker that could not take them is owed at most.
+pub const TURNS_OWED: u64 = 8;
 
 /// A connection that is taken within this time was taken promptly, and its worker may have one
 /// more untaken; otherwise half as many.
 pub const TAKEN_PROMPTLY: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// How many descriptors of connections the primary holds, waiting and in flight together, unless
-/// the configuration says otherwise. (Unix lets a process that is not root have as many in
-/// flight as it may have open, see unix(7): `ETOOMANYREFS`.)
+/// How many connections the primary answers for, waiting and in flight together, unless the
+/// configuration says otherwise. (Unix lets a process that is not root have as many descriptors in
+/// flight as it may have open, see unix(7): `ETOOMANYREFS`; and it may have to take all of them
+/// back.)
 pub const BUDGET_DEFAULT: usize = 1024;
 
 /// The least part of a full share that a fresh worker gets under a slow start, in hundredths.

@@ -223,7 +223,8 @@ impl Primary {
                 }
             }
             Input::ChannelClosed { worker } => self.channel_closed(worker),
-            Input::ChannelBroken { worker } => self.channel_broken(worker),
+            Input::Taken { worker, handoff } => self.taken(worker, handoff),
+            Input::TakenBack { worker, handoff } => self.taken_back(worker, handoff),
             Input::Exited { worker, status } => self.exited(worker, status),
             Input::ListenDone { listener, result } => self.listen_done(listener, result),
             Input::SlotOpened { listener, slot, result } => {
@@ -260,8 +261,6 @@ impl Primary {
             ToPrimary::Listen { request, spec } => self.wants_to_listen(worker, request, spec),
             ToPrimary::Listening { listener } => self.is_listening(worker, listener),
             ToPrimary::Close { listener } => self.unshare_one(worker, listener),
-            ToPrimary::Taken { handoff } => self.taken(worker, handoff),
-            ToPrimary::Refused { handoff } => self.refused(worker, handoff),
             ToPrimary::Finished { count } => self.finished(worker, count),
             ToPrimary::Awake => self.is_awake(worker),
             ToPrimary::Leaving => self.says_it_leaves(worker),
@@ -312,7 +311,7 @@ impl Primary {
     /// Says something to a worker, if there still is somebody to hear it.
     fn send(&mut self, worker: WorkerId, message: ToWorker) {
         if self.workers.get(&worker).is_some_and(Life::hears) {
-            self.act(Action::Send { worker, message, handle: None });
+            self.act(Action::Send { worker, message });
         }
     }
 
@@ -374,6 +373,11 @@ impl Primary {
     /// How many connections wait or are in flight: accepted, and taken by no worker.
     pub fn connections(&self) -> usize {
         self.ledger.len()
+    }
+
+    /// Whether connections wait for a worker to take one.
+    pub fn is_crowded(&self) -> bool {
+        self.over_budget || self.ledger.has_waiting()
     }
 
     /// The next deadline and why it exists.

@@ -42,8 +42,9 @@ sessions! {
     kernel_shared
     kill_after
     mistakes
-    refused
+    overload
     sharded
+    taken_back
 }
 
 /// The session in the example's own text.
@@ -69,6 +70,7 @@ fn no_line_panics() {
         include_str!("paper/kernel_shared.txt"),
         include_str!("paper/mistakes.txt"),
         include_str!("paper/sharded.txt"),
+        include_str!("paper/taken_back.txt"),
     ];
     for script in scripts {
         let mut paper = paper_cluster::Paper::new();

@@ -39,18 +39,14 @@
 //! sendmsg(2) and recvmsg(2).
 //!
 //! ```
-//! use cluster_core::{HandoffId, ListenerId, ToWorker};
+//! use cluster_core::{ListenerId, ToWorker};
 //! use cluster_ipc::{Decoder, Encoder, Encoding, Frame, Hello, Payload};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut encoder = Encoder::new(&Hello::new("example 1.0")?);
 //! encoder.push_user(Payload::encode(Encoding::Json, "good morning")?, vec![])?;
-//! let connection = ToWorker::Connection {
-//!     listener: ListenerId(1),
-//!     handoff: HandoffId(1),
-//!     peer: None,
-//! };
-//! encoder.push_control(&connection, ["a descriptor"])?;
+//! let passage = ToWorker::Passage { listener: ListenerId(1) };
+//! encoder.push_control(&passage, ["a descriptor"])?;
 //!
 //! let mut decoder = Decoder::<ToWorker, &str>::new();
 //! let mut seen = Vec::new();
@@ -65,8 +61,8 @@
 //!         match frame {
 //!             Frame::Hello(hello) => seen.push(format!("hello from {}", hello.build())),
 //!             Frame::Control { message, handles } => {
-//!                 assert_eq!(message, connection);
-//!                 seen.push(format!("a connection on {}", handles[0]));
+//!                 assert_eq!(message, passage);
+//!                 seen.push(format!("a passage on {}", handles[0]));
 //!             }
 //!             Frame::User { payload, charge, .. } => {
 //!                 seen.push(payload.decode::<String>()?);
@@ -81,7 +77,7 @@
 //!     }
 //! }
 //! // The control message has overtaken the user's.
-//! assert_eq!(seen, ["hello from example 1.0", "a connection on a descriptor", "good morning"]);
+//! assert_eq!(seen, ["hello from example 1.0", "a passage on a descriptor", "good morning"]);
 //! # Ok(())
 //! # }
 //! ```
@@ -126,6 +122,7 @@ mod lane;
 pub mod limits;
 mod message;
 mod payload;
+mod slip;
 mod stage;
 
 pub use credit::Charge;
@@ -137,3 +134,4 @@ pub use header::FrameKind;
 pub use hello::{Hello, PROTOCOL};
 pub use message::ControlMessage;
 pub use payload::{Encoding, Payload, PayloadError};
+pub use slip::{SLIP_BYTES, Slip};

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_sys::primary::{Command, Notice};
-use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost};
+use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost, worker};
 use event_listener::Event as Notify;
 use smol::channel::Sender;
 use smol::future::{race, yield_now};
 use smol::{Async, Timer};
 
-use crate::accept::Desk;
+use crate::desk::Desk;
 use crate::events::Board;
-use crate::order::{Order, WorkerOrder};
+use crate::order::Order;
 use crate::queue::Queue;
 use crate::this_worker::ThisWorker;
 
@@ -77,29 +77,15 @@ fn publish(host: &mut PrimaryHost, board: &mut Board, room: &Notify) {
     }
 }
 
-async fn drive_worker(mut host: WorkerHost, mut sources: Sources<WorkerOrder>, mut desk: Desk) {
+async fn drive_worker(mut host: WorkerHost, mut sources: Sources<worker::Command>, mut desk: Desk) {
     loop {
         while let Some(notice) = host.poll_event() {
-            desk.hear(Instant::now(), &mut host, notice);
+            desk.hear(notice);
         }
         match sources.first(host.poll_timeout()).await {
             First::Order(order) => {
                 let more = sources.orders.rest().take(ORDERS_PER_TURN);
-                let mut batch = once(order).chain(more).peekable();
-                while let Some(order) = batch.next() {
-                    let now = Instant::now();
-                    match order {
-                        WorkerOrder::Host(command) => {
-                            let more = from_fn(|| WorkerOrder::next_command(&mut batch));
-                            host.handle_commands(now, once(command).chain(more));
-                        }
-                        WorkerOrder::Open(listener, counter) => {
-                            desk.open(now, &mut host, listener, counter);
-                        }
-                        WorkerOrder::Accept(listener) => desk.serve(now, &mut host, listener),
-                        WorkerOrder::Close(listener) => desk.close(now, &mut host, listener),
-                    }
-                }
+                host.handle_commands(Instant::now(), once(order).chain(more));
             }
             First::Unwanted => {}
             First::Ready => sources.progress = host.handle_ready(Instant::now()),

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cluster_sys::{Address, Claim, ListenOptions};
+use cluster_sys::{Address, Arrived, Claim, ListenOptions};
 use smol::net::unix::{self, UnixStream};
 use smol::net::{self, AsyncToSocketAddrs, TcpStream};
 
 use crate::role::this_worker;
-use crate::shared::{Arrival, HandedOver, Shared};
+use crate::shared::{Arrival, Shared};
 use crate::tracked::Tracked;
 
 /// A TCP listener: in a worker, one that the workers of its cluster share; elsewhere, this
@@ -142,7 +142,7 @@ impl TcpListener {
     }
 
     fn handed_over(
-        (socket, peer, claim): HandedOver,
+        (socket, peer, claim): Arrived,
     ) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
         let stream = TcpStream::try_from(socket)?;
         let peer = peer.map_or_else(|| stream.peer_addr(), Ok)?;
@@ -262,7 +262,7 @@ impl UnixListener {
         }
     }
 
-    fn handed_over((socket, _, claim): HandedOver) -> io::Result<(UnixStream, Option<Claim>)> {
+    fn handed_over((socket, _, claim): Arrived) -> io::Result<(UnixStream, Option<Claim>)> {
         Ok((UnixStream::try_from(socket)?, Some(claim)))
     }
 }

@@ -1,20 +1,21 @@
 //! A worker's share in a listener of the primary.
 
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use cluster_sys::worker::Share;
-use cluster_sys::{Address, Claim, Claims, Connection, ListenerId, Wishes};
+use cluster_sys::worker::{Command, Share};
+use cluster_sys::{Address, Arrivals, Arrived, Claim, Claims, ListenerId};
+use smol::Async;
 use smol::channel::Sender;
 use smol::future::or;
 
-use crate::accept::{Counter, Standing};
-use crate::order::WorkerOrder;
-use crate::queue::Queue;
+use crate::desk::{Stage, Standing};
 
 /// A share in a listener. Dropped, it is given up.
 #[derive(Debug)]
@@ -22,30 +23,27 @@ pub(crate) struct Shared {
     listener: ListenerId,
     address: Address,
     data: Vec<u8>,
-    wishes: Arc<Wishes>,
-    /// The connections that were wished for.
-    connections: Queue<Connection>,
-    orders: Sender<WorkerOrder>,
+    /// Where connections that are handed over arrive, if there are any.
+    arrivals: Option<Async<Arrivals>>,
+    orders: Sender<Command>,
     claims: Claims,
     standing: Arc<Standing>,
+    /// How many times a connection of either kind was waited for.
+    accepts: AtomicU32,
 }
 
 impl Shared {
     /// A share, and the socket itself if the kernel shares it.
     pub(crate) fn new(
         share: Share,
-        orders: Sender<WorkerOrder>,
+        orders: Sender<Command>,
         standing: Arc<Standing>,
-    ) -> (Self, Option<OwnedFd>) {
-        let Share { listener, address, socket, data, claims } = share;
-        let wishes = Arc::<Wishes>::default();
-        let (counter, connections) = Counter::new(wishes.clone());
-        // Also where this process accepts for itself: some connections may be handed over. A driver
-        // that is gone closes the counter.
-        drop(orders.try_send(WorkerOrder::Open(listener, counter)));
-        let shared =
-            Self { listener, address, data, wishes, connections, orders, claims, standing };
-        (shared, socket)
+    ) -> io::Result<(Self, Option<OwnedFd>)> {
+        let Share { listener, address, arrivals, socket, data, claims } = share;
+        let arrivals = arrivals.map(Async::new_nonblocking).transpose()?;
+        let accepts = AtomicU32::new(0);
+        let shared = Self { listener, address, data, arrivals, orders, claims, standing, accepts };
+        Ok((shared, socket))
     }
 
     pub(crate) const fn address(&self) -> &Address {
@@ -57,15 +55,8 @@ impl Shared {
     }
 
     /// The next connection that the primary hands over.
-    pub(crate) async fn next(&self) -> io::Result<HandedOver> {
-        let wish = self.wishes.wish();
-        if self.wishes.is_timely() {
-            // A driver that is gone has closed the queue.
-            drop(self.orders.try_send(WorkerOrder::Accept(self.listener)));
-        }
-        let connection = self.connections.next().await.ok_or_else(closed)?;
-        wish.fulfilled();
-        Ok(connection.accept())
+    pub(crate) async fn next(&self) -> io::Result<Arrived> {
+        self.unless_leaving(self.arrived()).await
     }
 
     /// The next connection where this process has the socket: one that it accepts itself, or one
@@ -74,9 +65,36 @@ impl Shared {
         &self,
         accept: impl Future<Output = io::Result<T>>,
     ) -> io::Result<Arrival<T>> {
-        let handed_over = async { self.next().await.map(Arrival::HandedOver) };
+        let handed_over = async { self.arrived().await.map(Arrival::HandedOver) };
         let accepted = async { self.unless_cordoned(accept).await.map(Arrival::Accepted) };
-        or(handed_over, accepted).await
+        // Whoever comes first is tried by a system call, so it is the usual one; but nobody who was
+        // handed over waits for long while others keep coming.
+        let either = async {
+            match self.accepts.fetch_add(1, Ordering::Relaxed) % ACCEPTS_IN_A_ROW {
+                0 => or(handed_over, accepted).await,
+                _ => or(accepted, handed_over).await,
+            }
+        };
+        self.unless_leaving(either).await
+    }
+
+    async fn arrived(&self) -> io::Result<Arrived> {
+        match &self.arrivals {
+            Some(arrivals) => arrivals.read_with(Arrivals::receive).await,
+            None => pending().await,
+        }
+    }
+
+    /// Waits for something, but not in a worker that is leaving.
+    async fn unless_leaving<T>(
+        &self,
+        something: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        let leaving = async {
+            self.standing.reached(Stage::Leaving).await;
+            Err(closed())
+        };
+        or(leaving, something).await
     }
 
     /// Waits for something, and does not while the worker is cordoned off.
@@ -104,12 +122,9 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // A driver that is gone has closed everything.
-        drop(self.orders.try_send(WorkerOrder::Close(self.listener)));
+        drop(self.orders.try_send(Command::Close { listener: self.listener }));
     }
 }
-
-/// A connection's socket, the other end's address where it has one, and the claim to it.
-pub(crate) type HandedOver = (OwnedFd, Option<SocketAddr>, Claim);
 
 /// A connection, in one of two ways.
 #[derive(Debug)]
@@ -117,7 +132,7 @@ pub(crate) enum Arrival<T> {
     /// This process has accepted it.
     Accepted(T),
     /// It comes from the primary.
-    HandedOver(HandedOver),
+    HandedOver(Arrived),
 }
 
 /// The listener takes no more connections: this worker is leaving, or has left.
@@ -135,3 +150,6 @@ impl std::error::Error for ListenerClosed {}
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, ListenerClosed)
 }
+
+/// Of so many connections, one that was handed over comes first if there is one.
+const ACCEPTS_IN_A_ROW: u32 = 16;

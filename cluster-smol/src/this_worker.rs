@@ -15,10 +15,9 @@ use serde::Serialize;
 use smol::channel::{Receiver, Sender, bounded, unbounded};
 use smol::net::AsyncToSocketAddrs;
 
-use crate::accept::{Desk, Stage, Standing};
+use crate::desk::{Desk, Stage, Standing};
 use crate::handle::{Handle, descriptors};
 use crate::listener::{TcpListener, UnixListener, first};
-use crate::order::WorkerOrder;
 use crate::send::{self, Mailbox};
 use crate::shared::Shared;
 use crate::tracked::Busy;
@@ -34,7 +33,7 @@ pub struct ThisWorker {
 }
 
 impl ThisWorker {
-    pub(crate) fn new(host: &WorkerHost, orders: Sender<WorkerOrder>) -> (Self, Desk) {
+    pub(crate) fn new(host: &WorkerHost, orders: Sender<Command>) -> (Self, Desk) {
         let (sender, inbox) = unbounded();
         let standing = Arc::new(Standing::new());
         let room = Arc::new(Notify::new());
@@ -354,7 +353,7 @@ impl ThisWorker {
         let (answer, answered) = bounded(1);
         let inner = self.inner.clone();
         let reply = Reply::new(move |result: Result<Share, ListenError>| {
-            let shared = result.map(|share| {
+            let shared = result.map_err(cluster_sys::listen_error).and_then(|share| {
                 let Inner { orders, standing, .. } = &*inner;
                 Shared::new(share, orders.clone(), standing.clone())
             });
@@ -363,7 +362,7 @@ impl ThisWorker {
         });
         self.command(Command::Listen { spec, reply });
         match answered.recv().await {
-            Ok(result) => result.map_err(cluster_sys::listen_error),
+            Ok(result) => result,
             Err(_) => Err(cluster_sys::listen_error(ListenError::Disconnected)),
         }
     }
@@ -373,7 +372,7 @@ impl ThisWorker {
         message: Outgoing,
         reply: Option<Reply<Result<(), SendError>>>,
     ) -> Result<(), SendError> {
-        let order = WorkerOrder::Host(Command::Send { message, reply });
+        let order = Command::Send { message, reply };
         self.inner.orders.try_send(order).map_err(|_| SendError::Disconnected)
     }
 
@@ -384,13 +383,13 @@ impl ThisWorker {
 
     /// A driver that is gone has nothing more to do.
     fn command(&self, command: Command) {
-        drop(self.inner.orders.try_send(WorkerOrder::Host(command)));
+        drop(self.inner.orders.try_send(command));
     }
 }
 
 #[derive(Debug)]
 struct Inner {
-    orders: Sender<WorkerOrder>,
+    orders: Sender<Command>,
     facts: Arc<WorkerFacts>,
     mailbox: Mailbox,
     activity: Activity,

@@ -56,6 +56,25 @@ pub(crate) fn receive(
     buffer: &mut [u8],
     handles: &mut Vec<OwnedFd>,
 ) -> io::Result<Received> {
+    receive_with(socket, buffer, handles, 0)
+}
+
+/// As [`receive`], but that the message stays where it is, too (`MSG_PEEK`): each descriptor is a
+/// further copy.
+pub(crate) fn peek(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    handles: &mut Vec<OwnedFd>,
+) -> io::Result<Received> {
+    receive_with(socket, buffer, handles, libc::MSG_PEEK)
+}
+
+fn receive_with(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    handles: &mut Vec<OwnedFd>,
+    flags: libc::c_int,
+) -> io::Result<Received> {
     let mut control = Control::new();
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut message = empty_message(&mut part);
@@ -68,7 +87,7 @@ pub(crate) fn receive(
             libc::recvmsg(
                 socket.as_raw_fd(),
                 &raw mut message,
-                libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT,
+                libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT | flags,
             )
         }
     })?;

@@ -12,7 +12,7 @@
 pub mod primary;
 pub mod worker;
 
-mod handles;
+pub(crate) mod handles;
 mod ready;
 
 /// What a turn of a host came to.

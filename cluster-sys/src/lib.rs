@@ -78,8 +78,9 @@ pub mod socket;
 pub mod spawn;
 
 mod activity;
+mod arrivals;
+mod claim;
 mod cmsg;
-mod connection;
 mod error;
 mod event;
 mod facts;
@@ -87,24 +88,27 @@ mod handle_kind;
 mod host;
 mod link;
 mod listen_options;
+mod load;
 mod message;
 mod outbox;
+mod passage;
+mod patience;
 mod pipes;
 mod policy;
 mod reply;
 mod settings;
 mod unix_name;
-mod wishes;
 
 pub use cluster_core::{
     Address, Candidate, Choice, Config, ConfigError, ExitStatus, Grant, Key, ListenError,
-    ListenSpec, ListenerId, OsError, Pid, Refused, Rule, Schedule, Signal, UnixName,
+    ListenSpec, ListenerId, OsError, Overload, Pid, Rule, Schedule, Signal, UnixName,
     UnknownSchedule, UnknownSignal, View, WorkerId, WorkerState,
 };
 pub use cluster_ipc::{EncodeError, Encoding, Payload, PayloadError};
 
 pub use activity::{Activity, Guard};
-pub use connection::{Claim, Claims, Connection};
+pub use arrivals::{Arrivals, Arrived};
+pub use claim::{Claim, Claims};
 pub use error::{Closed, ForkError, NotListening, SendError, TrySendError, listen_error};
 pub use event::{ClusterError, Event};
 pub use facts::WorkerFacts;
@@ -114,6 +118,7 @@ pub use host::primary::{self, PrimaryHost, WorkerParts};
 pub use host::worker::{self, WorkerHost};
 pub use link::LinkError;
 pub use listen_options::ListenOptions;
+pub use load::Load;
 pub use message::{Message, Outgoing, Receipt};
 pub use outbox::{NoRoom, Outbox, Permit};
 pub use pipes::Pipes;
@@ -121,4 +126,3 @@ pub use policy::{default_budget, random_seed, schedule_from_environment};
 pub use reply::Reply;
 pub use settings::{InForce, Settings};
 pub use unix_name::{unix_address, unix_socket_addr};
-pub use wishes::{Wish, Wishes};

@@ -220,16 +220,6 @@ impl<In: ControlMessage> Link<In> {
         self.writing != Writing::Ended && !self.encoder.is_idle() || self.writing == Writing::Ending
     }
 
-    /// How many control frames were queued so far: all of them are out when
-    /// [`is_written`](Self::is_written) says so of this number.
-    pub(crate) fn queued(&self) -> u64 {
-        self.encoder.control_pushed()
-    }
-
-    pub(crate) fn is_written(&self, queued: u64) -> bool {
-        self.encoder.control_written() >= queued
-    }
-
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }

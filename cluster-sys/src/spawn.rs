@@ -45,6 +45,8 @@ pub struct Program {
     pub uid: Option<u32>,
     /// The group to become (Node: `settings.gid`).
     pub gid: Option<u32>,
+    /// Whether it runs under `SCHED_BATCH` (sched(7)), if that is allowed.
+    pub batch: bool,
 }
 
 impl Program {
@@ -70,6 +72,7 @@ impl Program {
             stdio: [Stdio::Inherit; 3],
             uid: None,
             gid: None,
+            batch: false,
         }
     }
 

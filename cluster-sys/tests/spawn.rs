@@ -419,6 +419,18 @@ fn root_gives_everything_up() {
 }
 
 #[test]
+fn a_worker_may_be_one_that_interrupts_nobody() {
+    let policy = |batch| {
+        let worker = Stopped::with(|program| program.batch = batch);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", worker.pid())).unwrap();
+        // proc_pid_stat(5): the 41st field; behind the name there is the 3rd.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().nth(38).unwrap().parse::<i32>().unwrap()
+    };
+    assert_eq!([policy(false), policy(true)], [libc::SCHED_OTHER, libc::SCHED_BATCH]);
+}
+
+#[test]
 fn who_is_not_root_becomes_nobody_else() {
     alone("who_is_not_root_becomes_nobody_else", || {
         if Uid::effective().is_root() {

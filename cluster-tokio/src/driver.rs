@@ -4,21 +4,21 @@
 use std::future::{pending, poll_fn};
 use std::io;
 use std::iter::{from_fn, once};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_sys::primary::{Command, Notice};
-use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost};
+use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost, worker};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time;
 
-use crate::accept::Desk;
+use crate::desk::Desk;
 use crate::events::Board;
-use crate::order::{Order, WorkerOrder};
+use crate::order::Order;
 use crate::this_worker::ThisWorker;
 
 /// Starts a primary's driver on this runtime. The notification is for whoever waits for room
@@ -26,7 +26,7 @@ use crate::this_worker::ThisWorker;
 pub(crate) fn start_primary(
     host: PrimaryHost,
 ) -> io::Result<(UnboundedSender<Order>, Arc<Notify>)> {
-    let ready = watch(host.poll_fd())?;
+    let ready = watch_fd(host.poll_fd().try_clone_to_owned()?)?;
     let (orders, wanted) = unbounded_channel();
     let room = Arc::new(Notify::new());
     tokio::spawn(drive_primary(host, ready, wanted, room.clone()));
@@ -35,7 +35,7 @@ pub(crate) fn start_primary(
 
 /// Starts a worker's driver on this runtime.
 pub(crate) fn start_worker(host: WorkerHost) -> io::Result<ThisWorker> {
-    let ready = watch(host.poll_fd())?;
+    let ready = watch_fd(host.poll_fd().try_clone_to_owned()?)?;
     let (orders, wanted) = unbounded_channel();
     let (this_worker, desk) = ThisWorker::new(&host, orders);
     tokio::spawn(drive_worker(host, ready, wanted, desk));
@@ -97,32 +97,19 @@ fn publish(host: &mut PrimaryHost, board: &mut Board, room: &Notify) {
 async fn drive_worker(
     mut host: WorkerHost,
     ready: AsyncFd<OwnedFd>,
-    mut orders: UnboundedReceiver<WorkerOrder>,
+    mut orders: UnboundedReceiver<worker::Command>,
     mut desk: Desk,
 ) {
     let mut batch = Vec::new();
     let mut wanted = true;
     loop {
         while let Some(notice) = host.poll_event() {
-            desk.hear(now(), &mut host, notice);
+            desk.hear(notice);
         }
         tokio::select! {
             count = orders.recv_many(&mut batch, ORDERS_PER_TURN), if wanted => {
                 wanted = count > 0;
-                let mut batch = batch.drain(..).peekable();
-                while let Some(order) = batch.next() {
-                    match order {
-                        WorkerOrder::Host(command) => {
-                            let more = from_fn(|| WorkerOrder::next_command(&mut batch));
-                            host.handle_commands(now(), once(command).chain(more));
-                        }
-                        WorkerOrder::Open(listener, counter) => {
-                            desk.open(now(), &mut host, listener, counter);
-                        }
-                        WorkerOrder::Accept(listener) => desk.serve(now(), &mut host, listener),
-                        WorkerOrder::Close(listener) => desk.close(now(), &mut host, listener),
-                    }
-                }
+                host.handle_commands(now(), batch.drain(..));
             }
             Ok(mut readiness) = poll_fn(|context| ready.poll_read_ready(context)) => {
                 if host.handle_ready(now()) == Progress::Drained {
@@ -156,8 +143,8 @@ async fn until(deadline: Option<Instant>) {
     reason = "its successor is an unsafe function for the sake of descriptors that may be closed \
               by others; an OwnedFd cannot, and this crate forbids unsafe code"
 )]
-fn watch(poll_fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(poll_fd.try_clone_to_owned()?, Interest::READABLE)
+pub(crate) fn watch_fd<T: AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
 /// How many orders are taken in one turn.

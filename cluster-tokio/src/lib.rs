@@ -70,10 +70,10 @@
 
 #![forbid(unsafe_code)]
 
-mod accept;
 mod answer;
 mod builder;
 mod cluster;
+mod desk;
 mod driver;
 mod events;
 mod handle;
@@ -93,8 +93,8 @@ mod axum;
 pub use cluster_sys::spawn::{Program, SpawnError, SpawnStage, Stdio};
 pub use cluster_sys::{
     Address, Candidate, Choice, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus,
-    ForkError, InForce, Key, LinkError, ListenOptions, Message, NotListening, Payload,
-    PayloadError, Pid, Refused, Rule, Schedule, SendError, Settings, Signal, TrySendError,
+    ForkError, InForce, Key, LinkError, ListenOptions, Load, Message, NotListening, Overload,
+    Payload, PayloadError, Pid, Rule, Schedule, SendError, Settings, Signal, TrySendError,
     UnixName, UnknownSchedule, UnknownSignal, View, WorkerId, WorkerState,
 };
 

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cluster_sys::{Address, Claim, ListenOptions};
+use cluster_sys::{Address, Arrived, Claim, ListenOptions};
 use tokio::net::{self, TcpStream, ToSocketAddrs, UnixStream};
 
 use crate::role::this_worker;
-use crate::shared::{Arrival, HandedOver, Shared};
+use crate::shared::{Arrival, Shared};
 use crate::tracked::Tracked;
 
 /// A TCP listener: in a worker, one that the workers of its cluster share; elsewhere, this
@@ -141,7 +141,7 @@ impl TcpListener {
     }
 
     fn handed_over(
-        (socket, peer, claim): HandedOver,
+        (socket, peer, claim): Arrived,
     ) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
         let stream = TcpStream::from_std(socket.into())?;
         let peer = peer.map_or_else(|| stream.peer_addr(), Ok)?;
@@ -263,7 +263,7 @@ impl UnixListener {
         }
     }
 
-    fn handed_over((socket, _, claim): HandedOver) -> io::Result<(UnixStream, Option<Claim>)> {
+    fn handed_over((socket, _, claim): Arrived) -> io::Result<(UnixStream, Option<Claim>)> {
         Ok((UnixStream::from_std(socket.into())?, Some(claim)))
     }
 }

@@ -2,9 +2,8 @@
 
 use std::iter::Peekable;
 
-use cluster_sys::{ListenerId, primary, worker};
+use cluster_sys::primary;
 
-use crate::accept::Counter;
 use crate::events::Subscriber;
 
 /// What a primary's application wants.
@@ -24,31 +23,6 @@ impl Order {
         match orders.next_if(|order| matches!(order, Self::Host(_)))? {
             Self::Host(command) => Some(command),
             Self::Subscribe(_) => None,
-        }
-    }
-}
-
-/// What a worker's application wants.
-#[derive(Debug)]
-pub(crate) enum WorkerOrder {
-    /// Something of the host.
-    Host(worker::Command),
-    /// Connections of a new listener.
-    Open(ListenerId, Counter),
-    /// The connections of a listener that there are, for those who wait for one.
-    Accept(ListenerId),
-    /// No more connections of a listener.
-    Close(ListenerId),
-}
-
-impl WorkerOrder {
-    /// The next order, if it is one for the host: what is ordered together is written together.
-    pub(crate) fn next_command(
-        orders: &mut Peekable<impl Iterator<Item = Self>>,
-    ) -> Option<worker::Command> {
-        match orders.next_if(|order| matches!(order, Self::Host(_)))? {
-            Self::Host(command) => Some(command),
-            Self::Open(..) | Self::Accept(_) | Self::Close(_) => None,
         }
     }
 }

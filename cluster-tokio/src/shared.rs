@@ -1,19 +1,21 @@
 //! A worker's share in a listener of the primary.
 
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::sync::Arc;
 
-use cluster_sys::worker::Share;
-use cluster_sys::{Address, Claim, Claims, Connection, ListenerId, Wishes};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::{Mutex, watch};
+use cluster_sys::worker::{Command, Share};
+use cluster_sys::{Address, Arrivals, Arrived, Claim, Claims, ListenerId};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
-use crate::accept::Counter;
-use crate::order::WorkerOrder;
+use crate::desk::Stage;
+use crate::driver::watch_fd;
 
 /// A share in a listener. Dropped, it is given up.
 #[derive(Debug)]
@@ -21,11 +23,11 @@ pub(crate) struct Shared {
     listener: ListenerId,
     address: Address,
     data: Vec<u8>,
-    wishes: Arc<Wishes>,
-    /// The connections that were wished for.
-    connections: Mutex<UnboundedReceiver<Connection>>,
-    orders: UnboundedSender<WorkerOrder>,
+    /// Where connections that are handed over arrive, if there are any.
+    arrivals: Option<AsyncFd<Arrivals>>,
+    orders: UnboundedSender<Command>,
     claims: Claims,
+    stage: watch::Receiver<Stage>,
     cordoned: watch::Receiver<bool>,
 }
 
@@ -33,26 +35,14 @@ impl Shared {
     /// A share, and the socket itself if the kernel shares it.
     pub(crate) fn new(
         share: Share,
-        orders: UnboundedSender<WorkerOrder>,
+        orders: UnboundedSender<Command>,
+        stage: watch::Receiver<Stage>,
         cordoned: watch::Receiver<bool>,
-    ) -> (Self, Option<OwnedFd>) {
-        let Share { listener, address, socket, data, claims } = share;
-        let wishes = Arc::<Wishes>::default();
-        let (counter, connections) = Counter::new(wishes.clone());
-        // Also where this process accepts for itself: some connections may be handed over. A driver
-        // that is gone closes the counter.
-        drop(orders.send(WorkerOrder::Open(listener, counter)));
-        let shared = Self {
-            listener,
-            address,
-            data,
-            wishes,
-            connections: Mutex::new(connections),
-            orders,
-            claims,
-            cordoned,
-        };
-        (shared, socket)
+    ) -> io::Result<(Self, Option<OwnedFd>)> {
+        let Share { listener, address, arrivals, socket, data, claims } = share;
+        let arrivals = arrivals.map(watch_fd).transpose()?;
+        let shared = Self { listener, address, data, arrivals, orders, claims, stage, cordoned };
+        Ok((shared, socket))
     }
 
     pub(crate) const fn address(&self) -> &Address {
@@ -64,15 +54,8 @@ impl Shared {
     }
 
     /// The next connection that the primary hands over.
-    pub(crate) async fn next(&self) -> io::Result<HandedOver> {
-        let wish = self.wishes.wish();
-        if self.wishes.is_timely() {
-            // A driver that is gone has closed the queue.
-            drop(self.orders.send(WorkerOrder::Accept(self.listener)));
-        }
-        let connection = self.connections.lock().await.recv().await.ok_or_else(closed)?;
-        wish.fulfilled();
-        Ok(connection.accept())
+    pub(crate) async fn next(&self) -> io::Result<Arrived> {
+        self.unless_leaving(self.arrived()).await
     }
 
     /// The next connection where this process has the socket: one that it accepts itself, or one
@@ -81,10 +64,34 @@ impl Shared {
         &self,
         accept: impl Future<Output = io::Result<T>>,
     ) -> io::Result<Arrival<T>> {
+        let either = async {
+            tokio::select! {
+                biased;
+                handed_over = self.arrived() => handed_over.map(Arrival::HandedOver),
+                accepted = self.unless_cordoned(accept) => accepted.map(Arrival::Accepted),
+            }
+        };
+        self.unless_leaving(either).await
+    }
+
+    async fn arrived(&self) -> io::Result<Arrived> {
+        match &self.arrivals {
+            Some(arrivals) => arrivals.async_io(Interest::READABLE, Arrivals::receive).await,
+            None => pending().await,
+        }
+    }
+
+    /// Waits for something, but not in a worker that is leaving.
+    async fn unless_leaving<T>(
+        &self,
+        something: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        let mut stage = self.stage.clone();
         tokio::select! {
             biased;
-            handed_over = self.next() => handed_over.map(Arrival::HandedOver),
-            accepted = self.unless_cordoned(accept) => accepted.map(Arrival::Accepted),
+            // A driver that is gone has ended with its runtime.
+            _ = stage.wait_for(|it| *it >= Stage::Leaving) => Err(closed()),
+            it = something => it,
         }
     }
 
@@ -114,12 +121,9 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // A driver that is gone has closed everything.
-        drop(self.orders.send(WorkerOrder::Close(self.listener)));
+        drop(self.orders.send(Command::Close { listener: self.listener }));
     }
 }
-
-/// A connection's socket, the other end's address where it has one, and the claim to it.
-pub(crate) type HandedOver = (OwnedFd, Option<SocketAddr>, Claim);
 
 /// A connection, in one of two ways.
 #[derive(Debug)]
@@ -127,7 +131,7 @@ pub(crate) enum Arrival<T> {
     /// This process has accepted it.
     Accepted(T),
     /// It comes from the primary.
-    HandedOver(HandedOver),
+    HandedOver(Arrived),
 }
 
 /// The listener takes no more connections: this worker is leaving, or has left.

@@ -15,10 +15,9 @@ use tokio::net::ToSocketAddrs;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
-use crate::accept::{Desk, Stage};
+use crate::desk::{Desk, Stage};
 use crate::handle::{Handle, descriptors};
 use crate::listener::{TcpListener, UnixListener, first};
-use crate::order::WorkerOrder;
 use crate::send::{self, Mailbox};
 use crate::shared::Shared;
 use crate::tracked::Busy;
@@ -34,7 +33,7 @@ pub struct ThisWorker {
 }
 
 impl ThisWorker {
-    pub(crate) fn new(host: &WorkerHost, orders: UnboundedSender<WorkerOrder>) -> (Self, Desk) {
+    pub(crate) fn new(host: &WorkerHost, orders: UnboundedSender<Command>) -> (Self, Desk) {
         let (sender, inbox) = unbounded_channel();
         let (stage, watched) = watch::channel(Stage::Here);
         let (cordon, cordoned) = watch::channel(false);
@@ -357,16 +356,16 @@ impl ThisWorker {
         let (answer, answered) = oneshot::channel();
         let inner = self.inner.clone();
         let reply = Reply::new(move |result: Result<Share, ListenError>| {
-            let shared = result.map(|share| {
-                let Inner { orders, cordoned, .. } = &*inner;
-                Shared::new(share, orders.clone(), cordoned.clone())
+            let shared = result.map_err(cluster_sys::listen_error).and_then(|share| {
+                let Inner { orders, stage, cordoned, .. } = &*inner;
+                Shared::new(share, orders.clone(), stage.clone(), cordoned.clone())
             });
             // If nobody waits for it any more, it is dropped here, and so given up.
             drop(answer.send(shared));
         });
         self.command(Command::Listen { spec, reply });
         match answered.await {
-            Ok(result) => result.map_err(cluster_sys::listen_error),
+            Ok(result) => result,
             Err(_) => Err(cluster_sys::listen_error(ListenError::Disconnected)),
         }
     }
@@ -376,7 +375,7 @@ impl ThisWorker {
         message: Outgoing,
         reply: Option<Reply<Result<(), SendError>>>,
     ) -> Result<(), SendError> {
-        let order = WorkerOrder::Host(Command::Send { message, reply });
+        let order = Command::Send { message, reply };
         self.inner.orders.send(order).map_err(|_| SendError::Disconnected)
     }
 
@@ -390,13 +389,13 @@ impl ThisWorker {
 
     /// A driver that is gone has ended with its runtime.
     fn command(&self, command: Command) {
-        drop(self.inner.orders.send(WorkerOrder::Host(command)));
+        drop(self.inner.orders.send(command));
     }
 }
 
 #[derive(Debug)]
 struct Inner {
-    orders: UnboundedSender<WorkerOrder>,
+    orders: UnboundedSender<Command>,
     facts: Arc<WorkerFacts>,
     mailbox: Mailbox,
     activity: Activity,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_sys::primary::Command;
 use cluster_sys::{
-    Closed, ExitStatus, NotListening, Outgoing, Pid, Reply, SendError, Signal, TrySendError,
+    Closed, ExitStatus, Load, NotListening, Outgoing, Pid, Reply, SendError, Signal, TrySendError,
     WorkerId, WorkerParts, WorkerState,
 };
 use serde::Serialize;
@@ -221,6 +221,17 @@ impl Worker {
     /// Whether it is cordoned off, as far as the cluster has got.
     pub fn is_cordoned(&self) -> bool {
         self.parts.facts.is_cordoned()
+    }
+
+    /// How many connections it has; `None` if it is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn load(&self) -> Option<Load> {
+        let (reply, answer) = answer();
+        self.command(Command::Load { worker: self.id(), reply });
+        answer.await.ok()
     }
 
     /// Closes the channel without asking it to leave: it takes this for an accident and exits

@@ -9,7 +9,7 @@ use cluster_tests::script::{Report, Step};
 
 use super::support::{Client, Correspondent, Folder, Forking, Scene, Stage, Stranger, failed};
 use crate::provider::cluster::{
-    Choice, Key, Refused, Rule, Schedule, Signal, View, Worker, WorkerId,
+    Choice, Key, Overload, Rule, Schedule, Signal, View, Worker, WorkerId,
 };
 
 pub(crate) async fn every_shard_is_reached(scene: Scene) {
@@ -327,22 +327,41 @@ pub(crate) async fn a_slow_start_keeps_nobody_out(scene: Scene) {
     }
 }
 
-pub(crate) async fn what_all_have_refused_is_closed(scene: Scene) {
-    let mut stage = scene.stage();
-    let (workers, _, client) = refused_by_two(&mut stage, &scene).await;
-    client.closed().await;
-    stage.disconnect(&workers).await;
+pub(crate) async fn an_overloaded_cluster_may_close_what_it_cannot_serve(scene: Scene) {
+    let builder = scene.builder().window(1).waiting(1).overload(Overload::Close);
+    let mut stage = scene.stage_of(builder);
+    let (worker, address) = stage.listener(&scene.anywhere()).await;
+    // One with the worker, and one that waits.
+    let mut clients = vec![Client::connect(address).await];
+    stage.until_untaken(&worker, 1).await;
+    clients.push(Client::connect(address).await);
+    for _ in 0..3 {
+        Client::connect(address).await.closed().await;
+    }
+    stage.has(&worker, Step::Serve(0)).await;
+    for client in &clients {
+        assert_eq!(client.served_by().await, 1);
+    }
+    assert_eq!(Client::connect(address).await.served_by().await, 1);
+    drop(clients);
+    stage.disconnect([&worker]).await;
     stage.nothing_else().await;
 }
 
-pub(crate) async fn what_all_have_refused_may_wait(scene: Scene) {
-    let mut stage = scene.stage_of(scene.builder().refused(Refused::Wait));
-    let (workers, address, client) = refused_by_two(&mut stage, &scene).await;
-    stage.listen(&workers[1], 0, &address.to_string()).await;
-    stage.has(&workers[1], Step::Serve(0)).await;
-    assert_eq!(client.served_by().await, 2);
+pub(crate) async fn what_two_workers_leave_untaken_goes_to_a_third(scene: Scene) {
+    let mut stage = scene.stage();
+    let (first, address) = stage.listener(&scene.anywhere()).await;
+    let client = Client::connect(address).await;
+    stage.until_untaken(&first, 1).await;
+    let second = stage.worker().await;
+    stage.listen(&second, 0, &address.to_string()).await;
+    stage.has(&first, Step::Close(0)).await;
+    stage.until_untaken(&second, 1).await;
+    let (third, _) = stage.server(&address.to_string()).await;
+    stage.has(&second, Step::Close(0)).await;
+    assert_eq!(client.served_by().await, 3);
     drop(client);
-    stage.disconnect(&workers).await;
+    stage.disconnect([&first, &second, &third]).await;
     stage.nothing_else().await;
 }
 
@@ -371,22 +390,6 @@ async fn evens_out(scene: &Scene, schedule: Schedule) {
     drop((staying, pair, row));
     stage.disconnect([&first, &second]).await;
     stage.nothing_else().await;
-}
-
-/// Two workers, the first of which still listens, and a connection that both have refused.
-async fn refused_by_two(stage: &mut Stage, scene: &Scene) -> (Vec<Worker>, SocketAddr, Client) {
-    let (first, address) = stage.listener(&scene.anywhere()).await;
-    let sockets = stage.sockets(&first).await;
-    let client = Client::connect(address).await;
-    stage.until_it_holds(&first, sockets, 1).await;
-    let second = stage.worker().await;
-    let sockets = stage.sockets(&second).await;
-    stage.listen(&second, 0, &address.to_string()).await;
-    stage.has(&first, Step::Close(0)).await;
-    stage.until_it_holds(&second, sockets, 1).await;
-    stage.listen(&first, 0, &address.to_string()).await;
-    stage.has(&second, Step::Close(0)).await;
-    (vec![first, second], address, client)
 }
 
 /// So many workers that serve on one address.

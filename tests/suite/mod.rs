@@ -88,8 +88,8 @@ macro_rules! conformance_without_runtime {
                 a_peer_sticks_to_its_worker, a_bound_moves_a_peer_on, a_rule_names_the_worker,
                 a_rule_lets_some_wait_for_a_worker, a_rule_lets_some_wait_for_an_end,
                 a_rules_nonsense_harms_nobody_else, narrow_limits_keep_nobody_out,
-                a_slow_start_keeps_nobody_out, what_all_have_refused_is_closed,
-                what_all_have_refused_may_wait,
+                a_slow_start_keeps_nobody_out, an_overloaded_cluster_may_close_what_it_cannot_serve,
+                what_two_workers_leave_untaken_goes_to_a_third,
             }
             beyond_node { exit_before_disconnect, }
         }
@@ -197,8 +197,8 @@ macro_rules! without_listener {
                 a_peer_sticks_to_its_worker, a_bound_moves_a_peer_on, a_rule_names_the_worker,
                 a_rule_lets_some_wait_for_a_worker, a_rule_lets_some_wait_for_an_end,
                 a_rules_nonsense_harms_nobody_else, narrow_limits_keep_nobody_out,
-                a_slow_start_keeps_nobody_out, what_all_have_refused_is_closed,
-                what_all_have_refused_may_wait,
+                a_slow_start_keeps_nobody_out, an_overloaded_cluster_may_close_what_it_cannot_serve,
+                what_two_workers_leave_untaken_goes_to_a_third,
             }
             beyond_node { exit_before_disconnect, }
         }

@@ -80,13 +80,13 @@ pub(crate) async fn shared_leak(scene: Scene) {
 
 pub(crate) async fn worker_handle_close(scene: Scene) {
     let mut stage = scene.stage();
-    let (first, address) = stage.listener(&scene.anywhere()).await;
+    let first = stage.worker().await;
     let before = stage.ask(&first, Step::Descriptors).await;
-    let sockets = stage.sockets(&first).await;
+    let address = stage.listen(&first, 0, &scene.anywhere()).await;
     let client = Client::connect(address).await;
-    stage.until_it_holds(&first, sockets, 1).await;
+    stage.until_untaken(&first, 1).await;
     let (second, _) = stage.server(&address.to_string()).await;
-    // What it has not accepted is refused, closed, and goes to the other one.
+    // What it has not accepted goes to the other one.
     stage.has(&first, Step::Close(0)).await;
     assert_eq!(client.served_by().await, 2);
     drop(client);
@@ -98,9 +98,8 @@ pub(crate) async fn worker_handle_close(scene: Scene) {
 pub(crate) async fn inflight_redispatch(scene: Scene) {
     let mut stage = scene.stage();
     let (first, address) = stage.listener(&scene.anywhere()).await;
-    let sockets = stage.sockets(&first).await;
     let clients = [Client::connect(address).await, Client::connect(address).await];
-    stage.until_it_holds(&first, sockets, 2).await;
+    stage.until_untaken(&first, 2).await;
     let (second, _) = stage.server(&address.to_string()).await;
     first.kill(Signal::KILL);
     stage.hears_end(&first, "code=- signal=SIGKILL", false).await;
@@ -111,9 +110,8 @@ pub(crate) async fn inflight_redispatch(scene: Scene) {
     stage.disconnect([&second]).await;
     // If nobody is left, its client sees a close.
     let (third, address) = stage.listener(&scene.anywhere()).await;
-    let sockets = stage.sockets(&third).await;
     let client = Client::connect(address).await;
-    stage.until_it_holds(&third, sockets, 1).await;
+    stage.until_untaken(&third, 1).await;
     third.kill(Signal::KILL);
     stage.hears_end(&third, "code=- signal=SIGKILL", false).await;
     client.closed().await;
@@ -123,9 +121,8 @@ pub(crate) async fn inflight_redispatch(scene: Scene) {
 pub(crate) async fn fair_with_blocked_worker(scene: Scene) {
     let mut stage = scene.stage_of(scene.builder().window(2));
     let (blocked, address) = stage.listener(&scene.anywhere()).await;
-    let sockets = stage.sockets(&blocked).await;
     let waiting = [Client::connect(address).await, Client::connect(address).await];
-    stage.until_it_holds(&blocked, sockets, 2).await;
+    stage.until_untaken(&blocked, 2).await;
     let (second, _) = stage.server(&address.to_string()).await;
     let (third, _) = stage.server(&address.to_string()).await;
     for _ in 0..6 {
@@ -133,7 +130,8 @@ pub(crate) async fn fair_with_blocked_worker(scene: Scene) {
             assert_eq!(Client::connect(address).await.served_by().await, by);
         }
     }
-    assert_eq!(stage.sockets(&blocked).await, sockets + 2, "no more than its window");
+    let load = blocked.load().await.expect("it is there");
+    assert_eq!(load.untaken, 2, "no more than its window");
     stage.has(&blocked, Step::Serve(0)).await;
     for client in waiting {
         assert_eq!(client.served_by().await, 1);
@@ -145,9 +143,8 @@ pub(crate) async fn fair_with_blocked_worker(scene: Scene) {
 pub(crate) async fn a_cordoned_worker_may_take_what_it_was_handed(scene: Scene) {
     let mut stage = scene.stage();
     let (first, address) = stage.listener(&scene.anywhere()).await;
-    let sockets = stage.sockets(&first).await;
     let handed = Client::connect(address).await;
-    stage.until_it_holds(&first, sockets, 1).await;
+    stage.until_untaken(&first, 1).await;
     cordon(&mut stage, &first).await;
     let (second, _) = stage.server(&address.to_string()).await;
     stage.has(&first, Step::Serve(0)).await;

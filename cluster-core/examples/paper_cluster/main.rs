@@ -15,7 +15,7 @@
 //!
 //! * `config SCHEDULE`, before all else: `rr`, `none`, `sharded`, `least-loaded`,
 //!   `power-of-two` or `sticky`; also with `waiting 256`, `window 8`, `budget 1024`,
-//!   `slow-start 10s`, `refused close|wait` or `seed 0`
+//!   `slow-start 10s`, `overload wait|close` or `seed 0`
 //! * `fork`
 //! * `disconnect 1` or `disconnect all`, also with `kill-after 5s`
 //! * `kill 1 SIGTERM`
@@ -30,7 +30,9 @@
 //! * `queued L1 0 3`: so many connections are queued in its slots 0 and 1
 //! * `accepted L1` (also with the other end: `accepted L1 127.0.0.1:5000`),
 //!   `accept-failed L1 errno 24`
-//! * `closed 1`: the channel is at its end; `broken 1`: it is of no more use
+//! * `taken 1 h1`: worker 1 has taken the connection out of its passage; `taken-back 1 h1`: the
+//!   primary has, after worker 1 has closed the listener
+//! * `closed 1`: the channel is at its end
 //! * `exited 1 code 0`, `exited 1 signal SIGKILL`, `exited 1 lost`
 //!
 //! Worker 1:
@@ -39,7 +41,7 @@
 //! * `listen 1 127.0.0.1:80`, also with `backlog 10` and `data TEXT`; an address is also
 //!   `[::1]:80`, `unix:/run/x`, `udp:127.0.0.1:53` or `fd:3`
 //! * `listening 1 L1`, `close 1 L1`
-//! * `taken 1 h1`, `refused 1 h1`, `returned 1 L1`, `finished 1 count 1`
+//! * `returned 1 L1`, `finished 1 count 1`
 //! * `awake 1`
 //!
 //! And:
@@ -70,7 +72,7 @@
 //! > listening 1 L1
 //!   * listening 1 127.0.0.1:80
 //! > accepted L1 127.0.0.1:5000
-//!   say to 1: connection h1 from L1, with a
+//!   hand a of L1 to 1 as h1
 //! > taken 1 h1
 //!   close a: taken
 //! > disconnect 1 kill-after 5s
@@ -293,25 +295,16 @@ impl Paper {
                 Input::AcceptFailed { listener: words.listener()?, error: words.error()? }
             }
             "closed" => Input::ChannelClosed { worker: words.worker()? },
-            "broken" => Input::ChannelBroken { worker: words.worker()? },
+            "taken" => Input::Taken { worker: words.worker()?, handoff: words.handoff()? },
+            "taken-back" => Input::TakenBack { worker: words.worker()?, handoff: words.handoff()? },
             "exited" => Input::Exited { worker: words.worker()?, status: words.status()? },
             _ => return self.message(verb, words),
         })
     }
 
     fn message(&mut self, verb: &str, words: &mut Words<'_>) -> Result<Input, Mistake> {
-        const MESSAGES: [&str; 10] = [
-            "online",
-            "leaving",
-            "listen",
-            "listening",
-            "close",
-            "taken",
-            "refused",
-            "returned",
-            "finished",
-            "awake",
-        ];
+        const MESSAGES: [&str; 8] =
+            ["online", "leaving", "listen", "listening", "close", "returned", "finished", "awake"];
         if !MESSAGES.contains(&verb) {
             return Err(Mistake::Unknown(verb.to_owned()));
         }
@@ -328,10 +321,8 @@ impl Paper {
             }
             "listening" => ToPrimary::Listening { listener: words.listener()? },
             "close" => ToPrimary::Close { listener: words.listener()? },
-            "taken" => ToPrimary::Taken { handoff: words.handoff()? },
             "finished" => ToPrimary::Finished { count: words.named("count")? },
             "awake" => ToPrimary::Awake,
-            "refused" => ToPrimary::Refused { handoff: words.handoff()? },
             _ => ToPrimary::Returned { listener: words.listener()?, peer: None },
         };
         words.end(())?;

@@ -10,11 +10,10 @@ pub(super) fn in_words(action: &Action) -> String {
     match action {
         Action::Spawn { worker } => format!("spawn {worker}"),
         Action::Signal { worker, signal } => format!("signal {worker} {signal}"),
-        Action::Send { worker, message, handle: None } => {
-            format!("say to {worker}: {}", told(message))
-        }
-        Action::Send { worker, message, handle: Some(name) } => {
-            format!("say to {worker}: {}, with {}", told(message), letter(*name))
+        Action::Send { worker, message } => format!("say to {worker}: {}", told(message)),
+        Action::Hand { worker, listener, handoff, connection, peer: _ } => {
+            let connection = letter(*connection);
+            format!("hand {connection} of L{} to {worker} as h{}", listener.0, handoff.0)
         }
         Action::Lend { worker, message, listener, slot } => {
             let socket = socket(*listener, *slot);
@@ -50,9 +49,6 @@ fn told(message: &ToWorker) -> String {
         }
         ToWorker::Listen { request, result: Err(error) } => {
             format!("r{} is denied: {error}", request.0)
-        }
-        ToWorker::Connection { listener, handoff, peer: _ } => {
-            format!("connection h{} from L{}", handoff.0, listener.0)
         }
         ToWorker::Cordon => "cordon".to_owned(),
         ToWorker::Uncordon => "uncordon".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_core::primary::{TooManyWorkers, UnknownWorker};
 use cluster_core::{
-    Address, Config, ConfigError, ExitStatus, HandoffId, ListenSpec, ListenerId, OsError, Refused,
+    Address, Config, ConfigError, ExitStatus, HandoffId, ListenSpec, ListenerId, OsError, Overload,
     Schedule, Signal, SlotId, UnixName, UnknownSchedule, UnknownSignal, WorkerId,
 };
 
@@ -79,7 +79,7 @@ impl<'a> Words<'a> {
         let default = Config::default();
         let (mut waiting, mut window) = (default.waiting(), default.window());
         let (mut budget, mut seed) = (default.budget(), default.seed());
-        let (mut slow_start, mut refused) = (Time(default.slow_start()), default.refused());
+        let (mut slow_start, mut overload) = (Time(default.slow_start()), default.overload());
         loop {
             if self.skip("waiting") {
                 waiting = self.parse("number", "")?;
@@ -91,18 +91,18 @@ impl<'a> Words<'a> {
                 seed = self.parse("number", "")?;
             } else if self.skip("slow-start") {
                 slow_start = self.parse("time", "")?;
-            } else if self.skip("refused") {
-                refused = match self.next("close or wait")? {
-                    "close" => Refused::Close,
-                    "wait" => Refused::Wait,
-                    other => return Err(Mistake::not_a("close or wait", other)),
+            } else if self.skip("overload") {
+                overload = match self.next("wait or close")? {
+                    "wait" => Overload::Wait,
+                    "close" => Overload::Close,
+                    other => return Err(Mistake::not_a("wait or close", other)),
                 };
             } else {
                 break self.end(())?;
             }
         }
         let config = Config::new(schedule, waiting, window)?.with_budget(budget)?;
-        Ok(config.with_slow_start(slow_start.0).with_refused(refused).with_seed(seed))
+        Ok(config.with_slow_start(slow_start.0).with_overload(overload).with_seed(seed))
     }
 
     pub(super) fn error(&mut self) -> Result<OsError, Mistake> {

@@ -1,7 +1,5 @@
 //! What goes into a worker's machine and what comes out.
 
-use std::net::SocketAddr;
-
 use crate::address::Address;
 use crate::control::{ToPrimary, ToWorker};
 use crate::id::{ListenerId, RequestId};
@@ -35,15 +33,13 @@ pub enum Action {
         /// The descriptor to send along; the host closes its copy when it is sent.
         handle: Option<HandleToken>,
     },
-    /// Hand a connection to the application, once all that was sent before is out: the primary
-    /// must know that the connection is taken before a byte of it can be read.
-    Deliver {
-        /// The listener that it came from.
+    /// Have the application take connections out of this passage. Its [`Event::Listening`]
+    /// follows.
+    AdoptPassage {
+        /// The listener that they come from.
         listener: ListenerId,
-        /// Its descriptor.
-        connection: HandleToken,
-        /// The other end, where it has an address.
-        peer: Option<SocketAddr>,
+        /// The passage's descriptor.
+        passage: HandleToken,
     },
     /// Hand the socket of a listener that the kernel shares to the application. Its
     /// [`Event::Listening`] follows.
@@ -94,11 +90,6 @@ pub enum Event {
         request: RequestId,
         /// Why.
         error: ListenError,
-    },
-    /// There is a connection to [`take`](super::Agent::take).
-    Available {
-        /// The listener.
-        listener: ListenerId,
     },
     /// No more connections come from this listener: the worker is leaving.
     Closed {

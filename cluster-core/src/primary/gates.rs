@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Action, Event, Primary};
+use crate::config::Overload;
 use crate::deadlines::Reason;
 use crate::id::ListenerId;
 use crate::limits::ACCEPT_RETRY;
@@ -18,7 +19,8 @@ impl Primary {
             let all: Vec<_> = self.listeners.iter().map(|it| it.id).collect();
             all.into_iter().filter(|other| *other != id).for_each(|other| self.gate(other));
         }
-        let room = self.ledger.waiting(id) < self.config.waiting() && affordable;
+        let sheds = self.config.overload() == Overload::Close;
+        let room = (sheds || self.ledger.waiting(id) < self.config.waiting()) && affordable;
         let Some(listener) = self.listeners.at_mut(id) else { return };
         let gate = match (listener.gate, room) {
             (Gate::Shut, true) => Gate::Open,

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Action, Close, Primary};
-use crate::config::Refused;
-use crate::control::ToWorker;
+use crate::config::Overload;
 use crate::id::{HandoffId, ListenerId, WorkerId};
 use crate::ledger::Connection;
 use crate::listeners::Listener;
@@ -23,13 +22,14 @@ impl Primary {
                 listener.complained = false;
                 self.ledger.wait(id, Connection::new(token, peer));
                 self.dispatch(id);
+                self.shed(id);
             }
             Some(_) | None => self.close(token, Close::NoWorker),
         }
     }
 
-    /// A worker's application never saw a connection that was said to be taken, or that the
-    /// worker accepted itself. It has had its turn: others come first.
+    /// A worker's application never saw a connection that the worker had taken, or accepted
+    /// itself. It has had its turn: others come first.
     pub(super) fn returned(
         &mut self,
         worker: WorkerId,
@@ -51,16 +51,11 @@ impl Primary {
         let taken = self.ledger.take(worker, handoff, self.now, &self.config);
         let Some((listener, connection)) = taken else { return };
         self.close(connection.token, Close::Taken);
-        if self.config.refused() == Refused::Wait {
-            // It has room, and may be asked again about what it has refused.
-            self.ledger.pardon(listener, worker);
-        }
-        self.rested(listener);
         self.has_room(listener);
     }
 
-    pub(super) fn refused(&mut self, worker: WorkerId, handoff: HandoffId) {
-        let Some((listener, connection)) = self.ledger.refuse(worker, handoff) else { return };
+    pub(super) fn taken_back(&mut self, worker: WorkerId, handoff: HandoffId) {
+        let Some((listener, connection)) = self.ledger.take_back(worker, handoff) else { return };
         self.put_back(listener, connection);
         self.dispatch(listener);
         self.has_room(listener);
@@ -88,24 +83,27 @@ impl Primary {
     /// Hands out what waits, as far as workers have room and the budget lasts.
     pub(super) fn dispatch(&mut self, id: ListenerId) {
         let mut place = 0;
-        while let Some(connection) = self.ledger.at(id, place)
-            && self.ledger.in_flight() < self.config.budget()
-        {
-            let pristine = connection.refused_by.is_empty();
+        while place < self.ledger.waiting(id) && self.ledger.in_flight() < self.config.budget() {
             match self.choose(id, place) {
                 Chosen::Worker(worker) => self.hand(id, place, worker),
                 // It keeps nobody waiting that may be luckier.
                 Chosen::Waits => place += 1,
-                Chosen::Full if pristine => break,
-                Chosen::Full => place += 1,
-                Chosen::Nobody if pristine || self.config.refused() == Refused::Wait => place += 1,
-                Chosen::Nobody => {
-                    let unservable = self.ledger.remove(id, place);
-                    unservable.into_iter().for_each(|it| self.close(it.token, Close::NoWorker));
-                }
+                Chosen::Full => break,
             }
         }
         self.gate(id);
+    }
+
+    /// Closes the newest that waits beyond the measure, if the user would have it so. What came
+    /// back from workers may be beyond it, too, and stays.
+    fn shed(&mut self, id: ListenerId) {
+        let waiting = self.ledger.waiting(id);
+        if self.config.overload() == Overload::Close
+            && waiting > self.config.waiting()
+            && let Some(newest) = self.ledger.remove(id, waiting - 1)
+        {
+            self.close(newest.token, Close::Overload);
+        }
     }
 
     pub(super) fn close(&mut self, connection: HandleToken, why: Close) {
@@ -140,7 +138,6 @@ impl Primary {
         };
         let (cordoned, ledger) = (&self.cordoned, &self.ledger);
         let (now, slow_start) = (self.now, self.config.slow_start());
-        let willing = |worker: &WorkerId| !connection.refused_by.contains(worker);
         let candidate = |worker| {
             let account = ledger.account(worker)?;
             Some(Candidate {
@@ -153,12 +150,7 @@ impl Primary {
         };
         let slots = &listener.slots;
         let able = |worker: &WorkerId| !cordoned.contains(worker) && !slots.has_stalled(*worker);
-        let sharers = listener.rotation.iter().filter(willing);
-        let mut anybody = false;
-        candidates.extend(sharers.inspect(|_| anybody = true).filter(able).filter_map(candidate));
-        if !anybody {
-            return Chosen::Nobody;
-        }
+        candidates.extend(listener.rotation.iter().filter(able).filter_map(candidate));
         if !candidates.iter().any(|it| it.has_room) {
             return Chosen::Full;
         }
@@ -168,6 +160,10 @@ impl Primary {
             Choice::Worker(worker)
                 if candidates.iter().any(|it| it.worker == worker && it.has_room) =>
             {
+                // Whoever is fresh and let its turn pass has had it.
+                let before = candidates.iter().take_while(|it| it.worker != worker);
+                let passed = before.filter(|it| it.has_room && it.share < 100);
+                passed.for_each(|it| listener.rotation.chosen(it.worker));
                 listener.rotation.chosen(worker);
                 Chosen::Worker(worker)
             }
@@ -177,28 +173,21 @@ impl Primary {
 
     fn hand(&mut self, id: ListenerId, place: usize, worker: WorkerId) {
         if let Some((handoff, connection)) = self.ledger.hand(id, place, worker, self.now) {
-            let action = Action::Send {
-                worker,
-                message: ToWorker::Connection { listener: id, handoff, peer: connection.peer },
-                handle: Some(connection.token.name()),
-            };
-            self.act(action);
+            let (connection, peer) = (connection.token.name(), connection.peer);
+            self.act(Action::Hand { worker, listener: id, handoff, connection, peer });
+            // A descriptor was freed: no need to rest any longer.
+            self.accept_again(id);
         }
     }
 
-    /// A connection that nobody has taken goes back to the front of its queue, or is closed if
-    /// its listener is gone (or never had connections: a worker may name any).
+    /// A connection that nobody has taken goes back to its queue, or is closed if its listener is
+    /// gone (or never had connections: a worker may name any).
     fn put_back(&mut self, id: ListenerId, connection: Connection) {
         if self.listeners.at(id).is_some_and(Listener::has_connections) {
             self.ledger.wait_again(id, connection);
         } else {
             self.close(connection.token, Close::NoWorker);
         }
-    }
-
-    /// A descriptor was freed: no need to rest any longer.
-    fn rested(&mut self, id: ListenerId) {
-        self.accept_again(id);
     }
 
     /// Somebody has room again. The listeners after the one that had the room before come
@@ -221,8 +210,6 @@ enum Chosen {
     Worker(WorkerId),
     /// The schedule lets this connection wait, though somebody has room.
     Waits,
-    /// No worker that may have it has room.
+    /// No worker has room.
     Full,
-    /// No worker is left that may have it.
-    Nobody,
 }

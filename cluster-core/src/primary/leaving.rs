@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Close, Event, Primary};
+use super::{Action, Event, Primary};
 use crate::control::ToWorker;
 use crate::deadlines::Reason;
 use crate::id::{FarewellId, WorkerId};
@@ -50,13 +50,6 @@ impl Primary {
         self.unshare(worker);
         self.hand_on(worker);
         self.learn(worker, Fact::ChannelClosed);
-    }
-
-    pub(super) fn channel_broken(&mut self, worker: WorkerId) {
-        for (_, connection) in self.ledger.recover(worker) {
-            self.close(connection.token, Close::Uncertain);
-        }
-        self.channel_closed(worker);
     }
 
     /// A dead worker serves nothing, even if somebody else still holds its channel open.

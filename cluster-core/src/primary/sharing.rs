@@ -9,6 +9,7 @@ use crate::life::Fact;
 use crate::limits::{LISTENER_DATA_MAX, LISTENERS_PER_WORKER};
 use crate::listen::{ListenError, ListenSpec, OsError};
 use crate::listeners::{Listener, Match, Place};
+use crate::output::Output;
 use crate::schedule::Sharing;
 use crate::slots::Claim;
 
@@ -68,7 +69,8 @@ impl Primary {
         }
     }
 
-    /// The worker has no share without its copy; it may ask again.
+    /// The worker has no share without its descriptors; it may ask again. What it would have been
+    /// handed next goes to others.
     pub(super) fn lend_failed(
         &mut self,
         worker: WorkerId,
@@ -77,9 +79,20 @@ impl Primary {
         error: OsError,
     ) {
         if self.listeners.at(id).is_some_and(|it| it.rotation.contains(worker)) {
+            let mut undone = Vec::new();
+            self.outputs.retain(|output| match output {
+                Output::Action(Action::Hand { worker: to, listener, handoff, .. })
+                    if (*to, *listener) == (worker, id) =>
+                {
+                    undone.push(*handoff);
+                    false
+                }
+                Output::Action(_) | Output::Event(_) | Output::Wait(_) => true,
+            });
             let result = Err(ListenError::Os(error));
             self.send(worker, ToWorker::Listen { request, result });
             self.unshare_one(worker, id);
+            undone.into_iter().for_each(|handoff| self.taken_back(worker, handoff));
         }
     }
 
@@ -173,7 +186,6 @@ impl Primary {
         let (address, sharing) = (address.clone(), *sharing);
         listener.rotation.join(worker);
         self.ledger.open_account(worker, self.config.window());
-        self.ledger.pardon(id, worker);
         let (data, counted) = (listener.data.clone(), self.config.schedule().counts());
         let grant = Grant { listener: id, address, sharing, counted, data };
         let message = ToWorker::Listen { request, result: Ok(grant) };

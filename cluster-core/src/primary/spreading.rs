@@ -107,6 +107,7 @@ impl Primary {
         for id in self.listeners.of(worker) {
             if let Some(listener) = self.listeners.at_mut(id) {
                 listener.slots.cordon(worker, cordoned);
+                listener.rotation.excused(worker);
             }
             self.spread(id);
             self.dispatch(id);

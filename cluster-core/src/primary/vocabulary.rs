@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::address::Address;
 use crate::control::{ToPrimary, ToWorker};
-use crate::id::{FarewellId, ListenerId, Pid, RequestId, SlotId, WorkerId};
+use crate::id::{FarewellId, HandoffId, ListenerId, Pid, RequestId, SlotId, WorkerId};
 use crate::limits::WORKERS_MAX;
 use crate::listen::{ListenSpec, OsError};
 use crate::schedule::Sharing;
@@ -38,17 +38,30 @@ pub enum Input {
         /// The descriptor that rode along.
         handle: Option<HandleToken>,
     },
-    /// The channel is at its end, and all that the worker said has been received.
+    /// The worker has taken a connection: from here on it is the worker's. Comes before what the
+    /// worker said after it took it, except for [`ToPrimary::Close`], if that closed the passage.
+    Taken {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which connection.
+        handoff: HandoffId,
+    },
+    /// The worker will not take a connection, and the primary has it again. Comes after the
+    /// [`ToPrimary::Close`] that closed the passage, once for each that was left in it.
+    TakenBack {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which connection.
+        handoff: HandoffId,
+    },
+    /// The channel is at its end. All that the worker said has been received, all that it has
+    /// taken is known, and what else it was handed the primary has again.
     ChannelClosed {
         /// Whose channel.
         worker: WorkerId,
     },
-    /// The channel is of no more use, and something that the worker said may be lost.
-    ChannelBroken {
-        /// Whose channel.
-        worker: WorkerId,
-    },
-    /// The process has ended, and all that it said has been received.
+    /// The process has ended. All that it said has been received, all that it has taken is
+    /// known, and what else it was handed the primary has again.
     Exited {
         /// Which worker.
         worker: WorkerId,
@@ -78,7 +91,7 @@ pub enum Input {
         /// How many connections are queued in each of its slots, in their order.
         queued: Vec<u32>,
     },
-    /// [`Action::Lend`] was not possible, and nothing was said to the worker.
+    /// There is no descriptor for a grant, and nothing was said to the worker.
     LendFailed {
         /// Which worker.
         worker: WorkerId,
@@ -129,14 +142,28 @@ pub enum Action {
     Send {
         /// Which worker.
         worker: WorkerId,
-        /// What to say.
+        /// What to say. A grant for connections comes with a passage, which the host opens; if
+        /// that is not possible, the answer is [`Input::LendFailed`], at once.
         message: ToWorker,
-        /// The descriptor to send along; the host keeps its copy.
-        handle: Option<HandleName>,
     },
-    /// Say this to the worker, with a copy of the listener's descriptor. The copy is made at
-    /// once (the listener may be closed before the message is written); if that is not possible,
-    /// the answer is [`Input::LendFailed`], also at once.
+    /// Put a connection into the worker's passage. [`Input::Taken`] tells when the worker has
+    /// taken it out; until then, the host can get it back. Where there is no passage any more,
+    /// because the host is about to tell the worker's end, it only keeps the connection.
+    Hand {
+        /// Which worker.
+        worker: WorkerId,
+        /// The listener that it came from.
+        listener: ListenerId,
+        /// Tells it apart from others.
+        handoff: HandoffId,
+        /// Its descriptor.
+        connection: HandleName,
+        /// The other end, where it has an address.
+        peer: Option<SocketAddr>,
+    },
+    /// Say this to the worker, as [`Action::Send`] does, with a copy of the listener's descriptor.
+    /// The copy is made at once (the listener may be closed before the message is written); if
+    /// that is not possible, the answer is [`Input::LendFailed`], also at once.
     Lend {
         /// Which worker.
         worker: WorkerId,
@@ -218,8 +245,8 @@ pub enum Close {
     Taken,
     /// No worker is left that could serve it.
     NoWorker,
-    /// It was in flight to a worker whose channel broke; whether it was taken is not known.
-    Uncertain,
+    /// No worker has room, and as many wait as may.
+    Overload,
     /// It came with a message that carries no descriptor.
     Unexpected,
 }

@@ -16,14 +16,14 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A view of `candidates`, in the order of their turns: who was chosen longest ago comes
+    /// A view of `candidates`, in the order of their turns: who has had fewest comes
     /// first. `seed` is what [`random`](Self::random) numbers are made of.
     pub const fn new(candidates: &'a [Candidate], peer: Option<SocketAddr>, seed: u64) -> Self {
         Self { candidates, peer, seed }
     }
 
     /// The workers that may be chosen at some time, in the order of their turns. Those that
-    /// leave, have stalled, are cordoned off or have refused this connection are not among them.
+    /// leave, have stalled or are cordoned off are not among them.
     pub const fn candidates(&self) -> &'a [Candidate] {
         self.candidates
     }

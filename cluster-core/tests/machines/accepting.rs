@@ -19,18 +19,14 @@ fn given_back_goes_to_another() {
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     worker 1 say: returned l1, with a
+    primary  close a: taken
     >        worker 1 closes l1
     worker 1 say: close l1
-    primary  close a: taken
-    primary  say to 2: connection l1 h2, with a
-    worker 2 * available l1
-    worker 2 say: taken h2
-    worker 2 deliver a from l1
+    primary  hand a of l1 to 2 as h2
+    >        worker 2 takes a from l1
     primary  close a: taken
     >        worker 2 serves a
     and nothing else
@@ -47,11 +43,10 @@ fn given_back_when_nobody_is_left() {
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     worker 1 say: returned l1, with a
+    primary  close a: taken
     >        disconnect 1
     primary  * draining 1
     primary  say to 1: disconnect
@@ -60,7 +55,6 @@ fn given_back_when_nobody_is_left() {
     worker 1 say: close l1
     worker 1 * closed l1
     worker 1 watch for idleness
-    primary  close a: taken
     primary  close a: noworker
     worker 1 close the channel
     worker 1 * disconnect
@@ -75,20 +69,20 @@ fn given_back_when_nobody_is_left() {
 #[test]
 fn given_back_without_a_channel() {
     let (mut world, workers) = sharing(1);
-    let deliver = |turn: Turn| !matches!(turn, Turn::Work(_));
+    // The primary does not listen, and the application is slow to hear that it is to take no more.
+    let late = |turn: Turn| matches!(turn, Turn::ReadUp(_) | Turn::EndUp(_) | Turn::LetGo(_));
+    let takes = |turn: Turn| matches!(turn, Turn::Take(..));
     connect(&mut world, 1);
-    world.drive_while(deliver);
+    world.drive_while(|turn| !takes(turn));
     world.process(workers[0]).application.returns = 1;
     world.leave(workers[0]);
     world.close_channel(workers[0]);
-    world.drive_while(deliver);
+    world.drive_while(|turn| !late(turn) && !takes(turn));
+    world.drive_while(|turn| !late(turn));
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
     >        worker 1 disconnects
     worker 1 say: leaving
     worker 1 * draining
@@ -99,6 +93,7 @@ fn given_back_without_a_channel() {
     primary  close l1
     primary  end the channel to 1
     worker 1 * disconnect
+    >        worker 1 takes a from l1
     worker 1 close a
     primary  close a: taken
     primary  * draining 1
@@ -133,10 +128,8 @@ fn accept_rests_and_is_tried_again() {
     primary  pause l1
     >        50ms pass
     primary  accept from l1
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     >        client b connects
@@ -146,35 +139,34 @@ fn accept_rests_and_is_tried_again() {
     ");
 }
 
-/// A descriptor that is closed makes room for another.
+/// A descriptor that is handed over makes room for another.
 #[test]
-fn accept_is_tried_again_when_a_connection_ends() {
+fn accept_is_tried_again_when_a_connection_is_handed_over() {
     let (mut world, workers) = sharing(1);
-    connect(&mut world, 1);
-    world.drive_while(|turn| turn != Turn::Work(workers[0]));
+    world.process(workers[0]).application.appetite = 0;
+    connect(&mut world, 3);
+    world.drive();
     world.kernel.exhausted = true;
     connect(&mut world, 1);
-    world.drive_while(|turn| turn != Turn::Work(workers[0]));
+    world.drive();
     world.kernel.exhausted = false;
+    world.process(workers[0]).application.appetite = 1;
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
     >        client b connects
+    >        client c connects
+    primary  hand a of l1 to 1 as h1
+    primary  hand b of l1 to 1 as h2
+    >        client d connects
     primary  pause l1
     primary  * accept failed 127.0.0.1:80 os error 24
+    >        worker 1 takes a from l1
     primary  close a: taken
+    primary  hand c of l1 to 1 as h3
     primary  accept from l1
     >        worker 1 serves a
-    primary  say to 1: connection l1 h2, with b
-    worker 1 * available l1
-    worker 1 say: taken h2
-    worker 1 deliver b from l1
-    primary  close b: taken
-    >        worker 1 serves b
+    primary  hand d of l1 to 1 as h4
     and nothing else
     ");
 }

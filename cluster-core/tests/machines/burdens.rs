@@ -1,12 +1,12 @@
-//! How much workers and the primary are given: windows, the budget, slow starts, loads; and
-//! connections that nobody will have.
+//! How much workers and the primary are given: windows, the budget, slow starts, loads; and what
+//! becomes of connections that are too many.
 
 use std::time::Duration;
 
 use cluster_core::limits::{BUDGET_DEFAULT, SLOW_START_LEAST, TAKEN_PROMPTLY, WINDOW_START};
 use cluster_core::primary::Close;
 use cluster_core::{
-    Candidate, Choice, Config, ListenerId, Refused, Rule, Schedule, SlotId, View, WorkerId,
+    Candidate, Choice, Config, ListenerId, Overload, Rule, Schedule, SlotId, View, WorkerId,
 };
 use insta::assert_snapshot;
 
@@ -117,31 +117,27 @@ fn the_budget_shuts_and_opens_all_gates() {
     }
     world.drive();
     assert_eq!(world.primary.connections(), 3);
+    assert!(world.primary.is_crowded(), "though nothing waits");
     world.process(workers[0]).application.appetite = 1;
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        client a connects
     >        client b connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    primary  say to 1: connection l1 h2, with b
-    worker 1 * available l1
+    primary  hand a of l1 to 1 as h1
+    primary  hand b of l1 to 1 as h2
     >        client c connects
     >        client d connects
-    primary  say to 2: connection l2 h3, with c
+    primary  hand c of l2 to 2 as h3
     primary  pause l1
     primary  pause l2
-    worker 2 * available l2
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    >        worker 1 takes a from l1
     primary  close a: taken
     primary  accept from l1
     primary  accept from l2
     >        worker 1 serves a
-    primary  say to 2: connection l2 h4, with d
+    primary  hand d of l2 to 2 as h4
     primary  pause l1
     primary  pause l2
-    worker 2 * available l2
     and nothing else
     ");
 }
@@ -169,7 +165,7 @@ fn what_is_given_back_beyond_the_budget_waits() {
     world.process(workers[0]).application.returns = 5;
     world.process(workers[1]).stage = Stage::Blocked;
     connect(&mut world, 5);
-    world.drive_while(|turn| turn != Turn::ReadDown(workers[0]));
+    world.drive_while(|turn| !matches!(turn, Turn::Take(..)));
     assert_eq!((world.primary.connections(), world.witness.in_flight.len()), (5, 1));
     world.process(workers[1]).stage = Stage::Running;
     world.drive();
@@ -253,24 +249,18 @@ fn loads_are_reported_where_they_count() {
     assert_eq!(world.primary.load(workers[0]), (0, 0));
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        client b connects
     >        client c connects
-    primary  say to 2: connection l1 h2, with b
-    worker 2 * available l1
-    worker 2 say: taken h2
-    worker 2 deliver b from l1
+    primary  hand b of l1 to 2 as h2
+    >        worker 2 takes b from l1
     primary  close b: taken
     >        worker 2 serves b
     worker 2 say: finished 1
-    primary  say to 2: connection l1 h3, with c
-    worker 2 * available l1
-    worker 2 say: taken h3
-    worker 2 deliver c from l1
+    primary  hand c of l1 to 2 as h3
+    >        worker 2 takes c from l1
     primary  close c: taken
     >        worker 2 serves c
     worker 2 say: finished 1
@@ -336,105 +326,97 @@ fn a_rule_that_answers_nonsense_breaks_nothing() {
     assert_eq!(world.primary.connections(), 0);
 }
 
-fn waits() -> Config {
-    config(Schedule::RoundRobin).with_refused(Refused::Wait)
+/// As many wait as may: accepting pauses, and the others wait in the kernel.
+#[test]
+fn overload_waits() {
+    let config = Config::new(Schedule::RoundRobin, 2, 8).expect("sensible");
+    let (mut world, workers) = sharing_with(config, 1);
+    world.process(workers[0]).application.appetite = 0;
+    connect(&mut world, WINDOW_START + 3);
+    world.drive();
+    let socket = &world.kernel.sockets[&(ListenerId(1), SlotId(0))];
+    assert!(!socket.accepting && socket.backlog.len() == 1);
+    assert_eq!(world.primary.connections(), WINDOW_START + 2);
+    assert!(world.primary.is_crowded());
+    world.process(workers[0]).application.appetite = usize::MAX;
+    world.drive();
+    assert!(!world.primary.is_crowded());
+    assert!(world.kernel.connections.iter().all(|it| it.served));
 }
 
-/// What all have refused waits for a worker that begins to share the listener.
+/// As many wait as may: what comes next is closed at once.
 #[test]
-fn refused_by_all_waits_for_another() {
-    let (mut world, workers) = sharing_with(waits(), 2);
-    for worker in &workers {
-        world.process(*worker).application.blind = 1;
-    }
+fn overload_closes() {
+    let config = Config::new(Schedule::RoundRobin, 1, 8).expect("sensible");
+    let (mut world, workers) = sharing_with(config.with_overload(Overload::Close), 1);
+    world.process(workers[0]).application.appetite = 0;
+    connect(&mut world, WINDOW_START + 2);
+    world.drive();
+    world.process(workers[0]).application.appetite = usize::MAX;
+    world.drive();
     connect(&mut world, 1);
     world.drive();
-    assert_eq!(world.primary.connections(), 1);
-    let third = world.fork_listening(&[tcp(80)]);
-    assert_eq!(world.kernel.connections[0].reader, Some(third));
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 say: refused h1
-    primary  say to 2: connection l1 h2, with a
-    worker 2 say: refused h2
-    >        fork 3
-    primary  spawn 3
-    primary  * fork 3 pid 103
-    worker 3 say: online
-    primary  * online 3
-    >        worker 3 listens on 127.0.0.1:80
-    worker 3 say: listen r1 127.0.0.1:80
-    primary  say to 3: grant r1 l1 127.0.0.1:80
-    primary  say to 3: connection l1 h3, with a
-    worker 3 say: listening l1
-    worker 3 * listening r1 l1 127.0.0.1:80
-    worker 3 * available l1
-    primary  * listening 3 127.0.0.1:80
-    worker 3 say: taken h3
-    worker 3 deliver a from l1
+    >        client b connects
+    >        client c connects
+    >        client d connects
+    primary  hand a of l1 to 1 as h1
+    primary  hand b of l1 to 1 as h2
+    primary  close d: overload
+    >        worker 1 takes a from l1
     primary  close a: taken
-    >        worker 3 serves a
+    primary  hand c of l1 to 1 as h3
+    >        worker 1 serves a
+    >        worker 1 takes b from l1
+    primary  close b: taken
+    >        worker 1 serves b
+    >        worker 1 takes c from l1
+    primary  close c: taken
+    >        worker 1 serves c
+    >        client e connects
+    primary  hand e of l1 to 1 as h4
+    >        worker 1 takes e from l1
+    primary  close e: taken
+    >        worker 1 serves e
     and nothing else
     ");
 }
 
-/// It keeps nobody waiting; and who takes another has room for it, too.
+/// What comes back from a worker is not new: it stays, though more wait than may, and new ones
+/// are closed.
 #[test]
-fn refused_by_all_waits_for_one_that_takes_another() {
-    let (mut world, workers) = sharing_with(waits(), 2);
+fn overload_closes_nothing_that_comes_back() {
+    let config = Config::new(Schedule::RoundRobin, 1, 8).expect("sensible");
+    let (mut world, workers) = sharing_with(config.with_overload(Overload::Close), 2);
     for worker in &workers {
-        world.process(*worker).application.blind = 1;
+        world.process(*worker).application.appetite = 0;
     }
+    connect(&mut world, 2 * WINDOW_START + 1);
+    world.drive();
+    world.crash(workers[0]);
     connect(&mut world, 1);
     world.drive();
-    assert_eq!(world.primary.connections(), 1);
-    connect(&mut world, 1);
+    let newest = world.kernel.connections.len() - 1;
+    assert_eq!(world.kernel.connections[newest].closed, Some(Close::Overload));
+    assert_eq!(world.primary.connections(), newest);
+    world.process(workers[1]).application.appetite = usize::MAX;
     world.drive();
-    let readers: Vec<_> = world.kernel.connections.iter().map(|it| it.reader).collect();
-    assert_eq!(readers, [Some(workers[0]), Some(workers[0])]);
+    assert!(world.kernel.connections[..newest].iter().all(|it| it.served));
 }
 
-/// One that closes the listener and shares it anew is asked again.
+/// The budget holds, too: nothing is accepted only to be closed while it is used up.
 #[test]
-fn refused_by_all_waits_for_one_that_comes_back() {
-    let (mut world, workers) = sharing_with(waits(), 2);
-    for worker in &workers {
-        world.process(*worker).application.blind = 1;
-    }
-    connect(&mut world, 1);
+fn overload_within_the_budget() {
+    let config = Config::new(Schedule::RoundRobin, 64, 8).expect("sensible");
+    let config = config.with_overload(Overload::Close).with_budget(3).expect("not 0");
+    let (mut world, workers) = sharing_with(config, 1);
+    world.process(workers[0]).application.appetite = 0;
+    connect(&mut world, 5);
     world.drive();
-    assert_eq!(world.primary.connections(), 1);
-    world.close_listener(workers[0], ListenerId(1));
-    world.listen(workers[0], &tcp(80));
+    let socket = &world.kernel.sockets[&(ListenerId(1), SlotId(0))];
+    assert!(!socket.accepting && socket.backlog.len() == 2);
+    world.process(workers[0]).application.appetite = usize::MAX;
     world.drive();
-    assert_eq!(world.kernel.connections[0].reader, Some(workers[0]));
-}
-
-#[test]
-fn refused_by_all_is_closed_with_the_listener() {
-    let (mut world, workers) = sharing_with(waits(), 1);
-    world.process(workers[0]).application.blind = 1;
-    connect(&mut world, 1);
-    world.drive();
-    assert_eq!(world.primary.connections(), 1);
-    world.disconnect(workers[0], None);
-    world.drive();
-    assert_eq!(world.primary.connections(), 0);
-    assert_eq!(world.kernel.connections[0].closed, Some(Close::NoWorker));
-}
-
-/// As many as may wait are refused by all: accepting pauses until somebody comes.
-#[test]
-fn too_many_are_refused_by_all() {
-    let config = Config::new(Schedule::RoundRobin, 2, 8).expect("sensible");
-    let (mut world, workers) = sharing_with(config.with_refused(Refused::Wait), 1);
-    world.process(workers[0]).application.blind = 2;
-    connect(&mut world, 4);
-    world.drive();
-    assert!(!world.kernel.sockets[&(ListenerId(1), SlotId(0))].accepting);
-    assert_eq!(world.primary.connections(), 2);
-    let second = world.fork_listening(&[tcp(80)]);
     assert!(world.kernel.connections.iter().all(|it| it.served));
-    assert_eq!(world.kernel.connections[0].reader, Some(second));
 }

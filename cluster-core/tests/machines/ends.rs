@@ -95,10 +95,9 @@ fn channel_breaks() {
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        the channel to worker 1 breaks
-    primary  close a: uncertain
     primary  close l1
+    primary  close a: noworker
     primary  * disconnect 1 exited_after_disconnect=false
-    worker 1 close a
     worker 1 * closed l1
     worker 1 * disconnect
     worker 1 exit with 0

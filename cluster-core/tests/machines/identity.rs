@@ -32,24 +32,28 @@ fn data_of_the_first_that_has_some() {
     primary  bind l1 to 127.0.0.1:80, backlog 511
     primary  say to 1: grant r1 l1 127.0.0.1:80
     primary  accept from l1
+    worker 1 adopt the passage of l1
     worker 1 say: listening l1
     worker 1 * listening r1 l1 127.0.0.1:80
     primary  * listening 1 127.0.0.1:80
     >        worker 2 listens on 127.0.0.1:80, data keys
     worker 2 say: listen r1 127.0.0.1:80, data keys
     primary  say to 2: grant r1 l1 127.0.0.1:80, data keys
+    worker 2 adopt the passage of l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:80, data keys
     primary  * listening 2 127.0.0.1:80
     >        worker 3 listens on 127.0.0.1:80, data others
     worker 3 say: listen r1 127.0.0.1:80, data others
     primary  say to 3: grant r1 l1 127.0.0.1:80, data keys
+    worker 3 adopt the passage of l1
     worker 3 say: listening l1
     worker 3 * listening r1 l1 127.0.0.1:80, data keys
     primary  * listening 3 127.0.0.1:80
     >        worker 4 listens on 127.0.0.1:80
     worker 4 say: listen r1 127.0.0.1:80
     primary  say to 4: grant r1 l1 127.0.0.1:80, data keys
+    worker 4 adopt the passage of l1
     worker 4 say: listening l1
     worker 4 * listening r1 l1 127.0.0.1:80, data keys
     primary  * listening 4 127.0.0.1:80
@@ -103,6 +107,7 @@ fn two_share_an_inherited_socket() {
     >        worker 2 listens on fd:3
     worker 2 say: listen r1 fd:3
     primary  say to 2: grant r1 l1 127.0.0.1:80, with a copy of l1
+    worker 2 adopt the passage of l1
     worker 2 adopt l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:80
@@ -131,10 +136,8 @@ fn an_inherited_socket_in_turns() {
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     and nothing else

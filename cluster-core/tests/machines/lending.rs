@@ -1,8 +1,8 @@
 //! Listeners that the kernel shares: each worker has a copy of the socket, and accepts itself.
 
 use cluster_core::{
-    Config, Grant, HandleName, HandleToken, ListenError, ListenSpec, ListenerId, Output, RequestId,
-    Schedule, Sharing, SlotId, ToPrimary, ToWorker, WorkerId, agent, primary,
+    Address, Agent, Config, Grant, HandleName, HandleToken, ListenError, ListenSpec, ListenerId,
+    Output, Schedule, Sharing, SlotId, ToPrimary, ToWorker, WorkerId, agent, primary,
 };
 use insta::assert_snapshot;
 
@@ -51,6 +51,7 @@ fn fork_listen_serve_disconnect() {
     worker 1 say: listen r1 127.0.0.1:80
     primary  bind l1 to 127.0.0.1:80, backlog 511
     primary  say to 1: grant r1 l1 127.0.0.1:80, with a copy of l1
+    worker 1 adopt the passage of l1
     worker 1 adopt l1
     worker 1 say: listening l1
     worker 1 * listening r1 l1 127.0.0.1:80
@@ -196,6 +197,7 @@ fn an_address_is_free_when_the_last_copy_is_closed() {
     worker 2 say: listen r2 127.0.0.1:80
     primary  bind l3 to 127.0.0.1:80, backlog 511
     primary  say to 2: grant r2 l3 127.0.0.1:80, with a copy of l3
+    worker 2 adopt the passage of l3
     worker 2 adopt l3
     worker 2 say: listening l3
     worker 2 * listening r2 l3 127.0.0.1:80
@@ -226,6 +228,7 @@ fn a_grant_that_comes_too_late() {
     worker 1 * draining
     worker 1 * listen failed r1: the worker is leaving
     worker 1 watch for idleness
+    worker 1 close a passage
     worker 1 close the socket of l1
     primary  * draining 1
     primary  say to 1: leave noted
@@ -262,6 +265,7 @@ fn a_grant_that_is_written_after_the_listener_is_closed() {
     primary  * draining 1
     primary  say to 1: disconnect
     primary  close l1
+    worker 1 adopt the passage of l1
     worker 1 adopt l1
     worker 1 say: listening l1
     worker 1 * listening r1 l1 127.0.0.1:80
@@ -314,6 +318,7 @@ fn a_copy_that_cannot_be_made() {
     >        worker 2 listens on 127.0.0.1:80
     worker 2 say: listen r2 127.0.0.1:80
     primary  say to 2: grant r2 l1 127.0.0.1:80, with a copy of l1
+    worker 2 adopt the passage of l1
     worker 2 adopt l1
     worker 2 say: listening l1
     worker 2 * listening r2 l1 127.0.0.1:80
@@ -350,8 +355,11 @@ fn a_copy_that_is_lost_on_its_way() {
     let (mut world, _) = sharing(1);
     let second = world.fork_listening(&[]);
     world.partial_transcript();
-    world.process(second).application.blind = 1;
     world.listen(second, &tcp(80));
+    world.drive_while(|turn| turn != Turn::ReadDown(second));
+    // The passage arrives, the copy does not.
+    world.step(Turn::ReadDown(second));
+    world.process(second).application.blind = 1;
     world.drive();
     world.listen(second, &tcp(80));
     world.drive();
@@ -359,11 +367,13 @@ fn a_copy_that_is_lost_on_its_way() {
     >        worker 2 listens on 127.0.0.1:80
     worker 2 say: listen r1 127.0.0.1:80
     primary  say to 2: grant r1 l1 127.0.0.1:80, with a copy of l1
+    worker 2 close a passage
     worker 2 say: close l1
     worker 2 * listen failed r1: the listener's descriptor was lost on its way
     >        worker 2 listens on 127.0.0.1:80
     worker 2 say: listen r2 127.0.0.1:80
     primary  say to 2: grant r2 l1 127.0.0.1:80, with a copy of l1
+    worker 2 adopt the passage of l1
     worker 2 adopt l1
     worker 2 say: listening l1
     worker 2 * listening r2 l1 127.0.0.1:80
@@ -383,10 +393,8 @@ fn given_back_goes_to_another() {
     >        client a connects
     >        worker 1 accepts a from l1
     worker 1 say: returned l1, with a
-    primary  say to 2: connection l1 h1, with a
-    worker 2 * available l1
-    worker 2 say: taken h1
-    worker 2 deliver a from l1
+    primary  hand a of l1 to 2 as h1
+    >        worker 2 takes a from l1
     primary  close a: taken
     >        worker 2 serves a
     and nothing else
@@ -442,35 +450,37 @@ fn only_action(world: &mut World) -> primary::Action {
     action
 }
 
-/// A descriptor that comes with a grant that needs none is closed.
+/// A descriptor that comes with a grant that needs none is closed, and so is a passage for
+/// datagrams.
 #[test]
 fn a_grant_with_a_descriptor_that_it_does_not_carry() {
-    let mut world = World::traced();
-    let worker = world.fork_listening(&[]);
-    let process = world.process(worker);
-    let request = process.agent.listen(ListenSpec::new(tcp(80)));
-    assert_eq!(request, RequestId(1));
-    let sharing = Sharing::HandedOver;
-    let grant = Grant {
-        listener: ListenerId(1),
-        address: tcp(80),
-        sharing,
-        counted: false,
-        data: Vec::new(),
-    };
-    let message = ToWorker::Listen { request, result: Ok(grant) };
-    let handle = Some(HandleToken::new(HandleName(7)));
-    process.agent.handle_input(agent::Input::Received { message, handle });
-    let mut closed = Vec::new();
+    assert_eq!(adopted_and_closed(tcp(80)), (vec![HandleName(6)], vec![HandleName(7)]));
+    assert_eq!(adopted_and_closed(udp(80)), (vec![], vec![HandleName(6), HandleName(7)]));
+}
+
+/// What an agent does with the passage 6 and the descriptor 7 that come with a listener that is
+/// handed over.
+fn adopted_and_closed(address: Address) -> (Vec<HandleName>, Vec<HandleName>) {
+    let mut agent = Agent::new();
+    let request = agent.listen(ListenSpec::new(address.clone()));
+    let listener = ListenerId(1);
+    let (sharing, data) = (Sharing::HandedOver, Vec::new());
+    let result = Ok(Grant { listener, address, sharing, counted: false, data });
+    let messages = [(ToWorker::Passage { listener }, 6), (ToWorker::Listen { request, result }, 7)];
+    for (message, name) in messages {
+        let handle = Some(HandleToken::new(HandleName(name)));
+        agent.handle_input(agent::Input::Received { message, handle });
+    }
+    let (mut adopted, mut closed) = (Vec::new(), Vec::new());
     loop {
-        match process.agent.poll_output() {
-            Output::Action(agent::Action::Close { connection }) => {
-                closed.push(connection.name());
+        match agent.poll_output() {
+            Output::Action(agent::Action::Close { connection }) => closed.push(connection.name()),
+            Output::Action(agent::Action::AdoptPassage { passage, .. }) => {
+                adopted.push(passage.name());
             }
             Output::Action(agent::Action::Adopt { .. }) => panic!("adopted"),
             Output::Action(_) | Output::Event(_) => {}
-            Output::Wait(_) => break,
+            Output::Wait(_) => return (adopted, closed),
         }
     }
-    assert_eq!(closed, [HandleName(7)]);
 }

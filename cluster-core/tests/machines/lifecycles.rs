@@ -29,14 +29,13 @@ fn fork_online_listen_serve_disconnect_exit() {
     primary  bind l1 to 127.0.0.1:80, backlog 511
     primary  say to 1: grant r1 l1 127.0.0.1:80
     primary  accept from l1
+    worker 1 adopt the passage of l1
     worker 1 say: listening l1
     worker 1 * listening r1 l1 127.0.0.1:80
     primary  * listening 1 127.0.0.1:80
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     >        disconnect 1

@@ -106,7 +106,7 @@ fn waiting_and_window_and_backlog_by_default() {
     let most = WINDOW_DEFAULT + WAITING_DEFAULT + BACKLOG_DEFAULT as usize;
     assert_eq!(connect_until_refused(&mut world), most);
     let listener = world.process(worker).application.listeners[0];
-    assert_eq!(world.process(worker).agent.untaken(listener), WINDOW_DEFAULT);
+    assert_eq!(world.witness.untaken(worker), WINDOW_DEFAULT);
     assert_eq!(world.primary.connections(), WINDOW_DEFAULT + WAITING_DEFAULT);
     let socket = &world.kernel.sockets[&(listener, SlotId(0))];
     assert!(!socket.accepting && socket.backlog.len() == BACKLOG_DEFAULT as usize);
@@ -126,8 +126,7 @@ fn window_max() {
     let config = config.with_budget(2 * WINDOW_MAX).expect("not 0");
     let (mut world, worker) = one_with_a_full_window(config);
     assert_eq!(connect_until_refused(&mut world), WINDOW_MAX + 1 + BACKLOG_DEFAULT as usize);
-    let listener = world.process(worker).application.listeners[0];
-    assert_eq!(world.process(worker).agent.untaken(listener), WINDOW_MAX);
+    assert_eq!(world.witness.untaken(worker), WINDOW_MAX);
 }
 
 /// The window is a worker's, however many listeners it shares.

@@ -1,8 +1,8 @@
 //! The machines of `cluster-core`, led through their lives in a world that is all in memory.
 //!
 //! * [`lifecycles`], [`ends`], [`sharing`], [`identity`], [`handing`], [`accepting`],
-//!   [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`], [`burdens`]: golden
-//!   transcripts, each ends with "and nothing else";
+//!   [`passages`], [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`], [`burdens`]:
+//!   golden transcripts, each ends with "and nothing else";
 //! * [`every`]: the small space, exhausted;
 //! * [`random`]: the large one, by seed;
 //! * [`limits`]: each limit, reached.
@@ -19,6 +19,7 @@ mod identity;
 mod lending;
 mod lifecycles;
 mod limits;
+mod passages;
 mod random;
 mod sharding;
 mod sharing;

@@ -52,7 +52,9 @@ struct Figures {
     probes: usize,
     slots_refused: usize,
     budget_reached: usize,
-    waited: usize,
+    taken_back: usize,
+    recovered: usize,
+    raced: usize,
     fates: BTreeMap<Fate, usize>,
 }
 
@@ -60,7 +62,8 @@ impl Figures {
     /// Something that storms are to bring did not happen at all.
     fn are_mild(&self) -> bool {
         let Self { accept_failures, accepted_by_workers, rescued, returned, .. } = *self;
-        let Self { crashed, probes, slots_refused, budget_reached, waited, .. } = *self;
+        let Self { crashed, probes, slots_refused, budget_reached, .. } = *self;
+        let Self { taken_back, recovered, raced, .. } = *self;
         let happened = [
             accept_failures,
             accepted_by_workers,
@@ -70,7 +73,9 @@ impl Figures {
             probes,
             slots_refused,
             budget_reached,
-            waited,
+            taken_back,
+            recovered,
+            raced,
         ];
         happened.contains(&0) || self.fates.len() < 5
     }
@@ -85,7 +90,9 @@ impl Figures {
         self.probes += storm.world.tally.probes;
         self.slots_refused += storm.world.tally.slots_refused;
         self.budget_reached += storm.world.tally.budget_reached;
-        self.waited += storm.waited;
+        self.taken_back += storm.world.tally.taken_back;
+        self.recovered += storm.world.tally.recovered;
+        self.raced += storm.world.tally.raced;
         self.workers += storm.world.processes.len();
         let clean = |status: cluster_core::ExitStatus| status.code() == Some(0);
         self.crashed += storm.statuses().filter(|status| !clean(*status)).count();

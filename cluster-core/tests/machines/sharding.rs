@@ -64,6 +64,7 @@ fn each_has_a_socket_of_its_own() {
     primary  spread over l1
     primary  say to 1: grant r1 l1 127.0.0.1:80, with a copy of l1
     primary  accept from l1
+    worker 1 adopt the passage of l1
     worker 1 adopt l1
     worker 1 say: listening l1
     worker 1 * listening r1 l1 127.0.0.1:80
@@ -79,6 +80,7 @@ fn each_has_a_socket_of_its_own() {
     primary  open l1/1
     primary  accept from l1/1
     primary  say to 2: grant r1 l1 127.0.0.1:80, with a copy of l1/1
+    worker 2 adopt the passage of l1
     worker 2 adopt l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:80
@@ -117,15 +119,14 @@ fn until_a_worker_listens_the_primary_accepts() {
     world.drive();
     assert_snapshot!(world.transcript(), @"
     >        client a connects
-    primary  say to 1: connection l1 h1, with a
+    primary  hand a of l1 to 1 as h1
+    worker 1 adopt the passage of l1
     worker 1 adopt l1
     worker 1 say: listening l1
     worker 1 * listening r1 l1 127.0.0.1:80
-    worker 1 * available l1
     primary  pause l1
     primary  * listening 1 127.0.0.1:80
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     >        client b connects
@@ -163,10 +164,8 @@ fn a_replacement_inherits_the_slot_and_the_primary_what_is_in_it() {
     primary  accept from l1/1
     primary  * disconnect 2 exited_after_disconnect=false
     primary  * exit 2 code=- signal=SIGKILL exited_after_disconnect=false
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     >        fork 3
@@ -177,6 +176,7 @@ fn a_replacement_inherits_the_slot_and_the_primary_what_is_in_it() {
     >        worker 3 listens on 127.0.0.1:80
     worker 3 say: listen r1 127.0.0.1:80
     primary  say to 3: grant r1 l1 127.0.0.1:80, with a copy of l1/1
+    worker 3 adopt the passage of l1
     worker 3 adopt l1
     worker 3 say: listening l1
     worker 3 * listening r1 l1 127.0.0.1:80
@@ -235,10 +235,8 @@ fn a_cordoned_workers_queue_is_rescued() {
     primary  spread over l1
     primary  accept from l1/1
     worker 2 * cordoned
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     >        client c connects
@@ -325,10 +323,8 @@ fn given_back_goes_to_another() {
     >        client a connects
     >        worker 2 accepts a from l1/1
     worker 2 say: returned l1, with a
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     and nothing else

@@ -29,6 +29,7 @@ fn two_share_one_listener() {
     >        worker 2 listens on 127.0.0.1:80
     worker 2 say: listen r1 127.0.0.1:80
     primary  say to 2: grant r1 l1 127.0.0.1:80
+    worker 2 adopt the passage of l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:80
     primary  * listening 2 127.0.0.1:80
@@ -91,6 +92,7 @@ fn two_waiters_on_failing_bind() {
     primary  bind l2 to 127.0.0.1:80, backlog 511
     primary  say to 2: grant r2 l2 127.0.0.1:80
     primary  accept from l2
+    worker 2 adopt the passage of l2
     worker 2 say: listening l2
     worker 2 * listening r2 l2 127.0.0.1:80
     primary  * listening 2 127.0.0.1:80
@@ -152,6 +154,7 @@ fn waiter_dies_during_bind_and_another_comes() {
     worker 2 say: listen r1 127.0.0.1:80
     primary  say to 2: grant r1 l1 127.0.0.1:80
     primary  accept from l1
+    worker 2 adopt the passage of l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:80
     primary  * listening 2 127.0.0.1:80
@@ -244,6 +247,7 @@ fn grant_comes_too_late() {
     worker 1 * draining
     worker 1 * listen failed r1: the worker is leaving
     worker 1 watch for idleness
+    worker 1 close a passage
     primary  * draining 1
     primary  say to 1: leave noted
     primary  close l1
@@ -288,6 +292,7 @@ fn close_and_listen_again() {
     >        worker 1 listens on 127.0.0.1:80
     worker 1 say: listen r2 127.0.0.1:80
     primary  say to 1: grant r2 l1 127.0.0.1:80
+    worker 1 adopt the passage of l1
     worker 1 say: listening l1
     worker 1 * listening r2 l1 127.0.0.1:80
     primary  * listening 1 127.0.0.1:80
@@ -314,6 +319,7 @@ fn close_the_last_and_listen_again() {
     primary  bind l2 to 127.0.0.1:80, backlog 511
     primary  say to 1: grant r2 l2 127.0.0.1:80
     primary  accept from l2
+    worker 1 adopt the passage of l2
     worker 1 say: listening l2
     worker 1 * listening r2 l2 127.0.0.1:80
     primary  * listening 1 127.0.0.1:80
@@ -340,6 +346,7 @@ fn listen_port_zero_pairs() {
     >        worker 1 listens on 127.0.0.1:0
     worker 1 say: listen r3 127.0.0.1:0
     primary  say to 1: grant r3 l1 127.0.0.1:40001
+    worker 1 adopt the passage of l1
     worker 1 say: listening l1
     worker 1 * listening r3 l1 127.0.0.1:40001
     primary  * listening 1 127.0.0.1:40001
@@ -368,6 +375,7 @@ fn explicit_port_after_port_zero() {
     >        worker 2 listens on 127.0.0.1:40001
     worker 2 say: listen r1 127.0.0.1:40001
     primary  say to 2: grant r1 l1 127.0.0.1:40001
+    worker 2 adopt the passage of l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:40001
     primary  * listening 2 127.0.0.1:40001
@@ -399,6 +407,7 @@ fn the_first_backlog_is_in_force() {
     primary  bind l1 to 127.0.0.1:80, backlog 2
     primary  say to 1: grant r1 l1 127.0.0.1:80
     primary  accept from l1
+    worker 1 adopt the passage of l1
     worker 1 say: listening l1
     worker 1 * listening r1 l1 127.0.0.1:80
     primary  * listening 1 127.0.0.1:80
@@ -410,6 +419,7 @@ fn the_first_backlog_is_in_force() {
     >        worker 2 listens on 127.0.0.1:80
     worker 2 say: listen r1 127.0.0.1:80
     primary  say to 2: grant r1 l1 127.0.0.1:80
+    worker 2 adopt the passage of l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:80
     primary  * listening 2 127.0.0.1:80

@@ -32,6 +32,7 @@ fn a_slot_that_cannot_be_opened() {
     primary  open l1/1
     primary  accept from l1/1
     primary  say to 2: grant r2 l1 127.0.0.1:80, with a copy of l1/1
+    worker 2 adopt the passage of l1
     worker 2 adopt l1
     worker 2 say: listening l1
     worker 2 * listening r2 l1 127.0.0.1:80
@@ -68,16 +69,15 @@ fn nothing_is_handed_to_one_whose_slot_is_being_opened() {
     primary  * exit 1 code=- signal=SIGKILL exited_after_disconnect=false
     primary  accept from l1/1
     primary  say to 2: grant r1 l1 127.0.0.1:80, with a copy of l1/1
-    primary  say to 2: connection l1 h1, with a
+    primary  hand a of l1 to 2 as h1
+    worker 2 adopt the passage of l1
     worker 2 adopt l1
     worker 2 say: listening l1
     worker 2 * listening r1 l1 127.0.0.1:80
-    worker 2 * available l1
     primary  spread over l1/1
     primary  pause l1/1
     primary  * listening 2 127.0.0.1:80
-    worker 2 say: taken h1
-    worker 2 deliver a from l1
+    >        worker 2 takes a from l1
     primary  close a: taken
     >        worker 2 serves a
     and nothing else
@@ -143,6 +143,7 @@ fn a_copy_that_cannot_be_made_leaves_the_slot_to_the_next() {
     >        worker 2 listens on 127.0.0.1:80
     worker 2 say: listen r2 127.0.0.1:80
     primary  say to 2: grant r2 l1 127.0.0.1:80, with a copy of l1/1
+    worker 2 adopt the passage of l1
     worker 2 adopt l1
     worker 2 say: listening l1
     worker 2 * listening r2 l1 127.0.0.1:80

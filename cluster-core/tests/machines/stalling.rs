@@ -43,10 +43,8 @@ fn a_blocked_workers_queue_is_rescued() {
     primary  say to 2: probe
     primary  spread over l1
     primary  accept from l1/1
-    primary  say to 1: connection l1 h1, with a
-    worker 1 * available l1
-    worker 1 say: taken h1
-    worker 1 deliver a from l1
+    primary  hand a of l1 to 1 as h1
+    >        worker 1 takes a from l1
     primary  close a: taken
     >        worker 1 serves a
     >        client c connects

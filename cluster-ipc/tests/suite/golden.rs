@@ -2,7 +2,7 @@
 
 use cluster_ipc::{Encoder, Encoding, Hello, PROTOCOL, Payload};
 
-use crate::support::{Pool, connection, names};
+use crate::support::{Pool, names, passage};
 
 #[test]
 fn the_wire_format_is_this() {
@@ -12,7 +12,7 @@ fn the_wire_format_is_this() {
     encoder.push_user(json, pool.handles([2, 3])).unwrap();
     let postcard = Payload::encode(Encoding::Postcard, &(300_u16, "hi")).unwrap();
     encoder.push_user(postcard, vec![]).unwrap();
-    encoder.push_control(&connection(300), [pool.handle(1)]).unwrap();
+    encoder.push_control(&passage(300), [pool.handle(1)]).unwrap();
     encoder.push_credit(0x0002_0000);
 
     #[rustfmt::skip]
@@ -20,10 +20,9 @@ fn the_wire_format_is_this() {
         // hello
         1, 0, 0, 0, 14, 0, 0, 0,
         b'c', b'l', b'u', b's', b't', b'e', b'r', b'\n', 1, 0, b'a', b'b', b' ', b'1',
-        // control: ToWorker::Connection, listener 7, hand-off 300, no peer; one handle, the
-        // first of this write
-        2, 4, 1, 0, 5, 0, 0, 0,
-        1, 7, 0xac, 0x02, 0,
+        // control: ToWorker::Passage, listener 300; one handle, the first of this write
+        2, 4, 1, 0, 3, 0, 0, 0,
+        1, 0xac, 0x02,
         // credit
         4, 0, 0, 0, 4, 0, 0, 0,
         0, 0, 2, 0,

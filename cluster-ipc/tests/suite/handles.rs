@@ -4,7 +4,7 @@ use cluster_core::ToWorker;
 use cluster_ipc::{DecodeError, Decoder, EncodeError, Encoding, Frame, Payload};
 
 use crate::support::{
-    CONTROL, Handle, MORE, Pool, USER, connection, encoder, feed, frame, greeted, hello, names,
+    CONTROL, Handle, MORE, Pool, USER, encoder, feed, frame, greeted, hello, names, passage,
 };
 
 fn small() -> Payload {
@@ -15,7 +15,7 @@ fn small() -> Payload {
 fn they_go_with_the_first_byte_and_come_back_once() {
     let pool = Pool::default();
     let mut encoder = encoder();
-    encoder.push_control(&connection(1), [pool.handle(1)]).unwrap();
+    encoder.push_control(&passage(1), [pool.handle(1)]).unwrap();
     encoder.push_user(small(), pool.handles([2, 3])).unwrap();
     assert_eq!(names(encoder.chunk().unwrap().handles), [1, 2, 3]);
 
@@ -38,7 +38,7 @@ fn they_go_with_the_first_byte_and_come_back_once() {
 fn what_advance_gives_back_may_be_ignored() {
     let pool = Pool::default();
     let mut encoder = encoder();
-    encoder.push_control(&connection(1), [pool.handle(1)]).unwrap();
+    encoder.push_control(&passage(1), [pool.handle(1)]).unwrap();
     assert!(encoder.chunk().is_some());
     encoder.advance(1);
     assert_eq!(pool.live(), 0);
@@ -48,11 +48,11 @@ fn what_advance_gives_back_may_be_ignored() {
 fn a_message_refused_drops_its_own_and_no_others() {
     let pool = Pool::default();
     let mut encoder = encoder();
-    encoder.push_control(&connection(1), [pool.handle(1)]).unwrap();
+    encoder.push_control(&passage(1), [pool.handle(1)]).unwrap();
     for wrong in [vec![], vec![8, 9], vec![6, 7, 8, 9]] {
         let given = wrong.len().min(2);
         assert_eq!(
-            encoder.push_control(&connection(2), pool.handles(wrong)),
+            encoder.push_control(&passage(2), pool.handles(wrong)),
             Err(EncodeError::HandleCount { expected: 1, given })
         );
     }
@@ -61,7 +61,7 @@ fn a_message_refused_drops_its_own_and_no_others() {
         Err(EncodeError::TooManyHandles { handles: 65, max: 64 })
     );
     assert_eq!(pool.live(), 1);
-    encoder.push_control(&connection(3), [pool.handle(3)]).unwrap();
+    encoder.push_control(&passage(3), [pool.handle(3)]).unwrap();
     assert_eq!(names(encoder.chunk().unwrap().handles), [1, 3]);
 }
 
@@ -69,9 +69,9 @@ fn a_message_refused_drops_its_own_and_no_others() {
 fn an_encoder_drops_what_it_has() {
     let pool = Pool::default();
     let mut encoder = encoder();
-    encoder.push_control(&connection(1), [pool.handle(1)]).unwrap();
+    encoder.push_control(&passage(1), [pool.handle(1)]).unwrap();
     assert!(encoder.chunk().is_some());
-    encoder.push_control(&connection(2), [pool.handle(2)]).unwrap();
+    encoder.push_control(&passage(2), [pool.handle(2)]).unwrap();
     encoder.push_user(small(), pool.handles([3])).unwrap();
     assert_eq!(pool.live(), 3);
     drop(encoder);
@@ -114,7 +114,7 @@ fn an_error_drops_what_is_held_and_what_still_comes() {
 fn frames_in_front_of_an_error_come_out_with_theirs() {
     let pool = Pool::default();
     let (_, mut decoder) = greeted::<ToWorker>();
-    let control = frame(CONTROL, 0, 1, &postcard::to_stdvec(&connection(1)).unwrap());
+    let control = frame(CONTROL, 0, 1, &postcard::to_stdvec(&passage(1)).unwrap());
     let bytes = [control, frame(9, 0, 0, b"")].concat();
     decoder.spare()[..bytes.len()].copy_from_slice(&bytes);
     decoder.filled(bytes.len(), pool.handles([5, 6]));
@@ -132,7 +132,7 @@ fn frames_come_without_what_was_lost_and_later_ones_with_theirs() {
     let mut seen = Vec::new();
     for (write, arrive) in [(1, 2), (11, 0), (21, 3)] {
         for number in write..write + 3 {
-            encoder.push_control(&connection(number), [pool.handle(number)]).unwrap();
+            encoder.push_control(&passage(number), [pool.handle(number)]).unwrap();
         }
         let chunk = encoder.chunk().unwrap();
         let bytes = chunk.bytes.len();
@@ -172,9 +172,9 @@ fn a_frame_without_its_handles_is_an_error() {
 
 #[test]
 fn a_control_message_must_have_its_number() {
-    let connection = postcard::to_stdvec(&connection(1)).unwrap();
+    let passage = postcard::to_stdvec(&passage(1)).unwrap();
     let disconnect = postcard::to_stdvec(&ToWorker::Disconnect).unwrap();
-    for (body, expected, found) in [(connection, 1, 2), (disconnect, 0, 1)] {
+    for (body, expected, found) in [(passage, 1, 2), (disconnect, 0, 1)] {
         let pool = Pool::default();
         let (_, mut decoder) = greeted::<ToWorker>();
         decoder.filled(0, pool.handles([1, 2, 3]));

@@ -4,7 +4,7 @@ use cluster_core::ToWorker;
 use cluster_ipc::limits::{CHUNK_TARGET, WINDOW};
 use cluster_ipc::{Decoder, Encoder, Encoding, Payload};
 
-use crate::support::{Handle, Pool, Seen, connection, encoder, greeted, pop_all, transfer};
+use crate::support::{Handle, Pool, Seen, encoder, greeted, passage, pop_all, transfer};
 
 const MIB: usize = 1024 * 1024;
 
@@ -35,12 +35,12 @@ fn control_overtakes_a_long_message_between_fragments() {
         // One chunk is on its way when the control message comes.
         assert!(encoder.chunk().is_some());
         overtaken += 1;
-        encoder.push_control(&connection(overtaken), [pool.handle(overtaken)]).unwrap();
+        encoder.push_control(&passage(overtaken), [pool.handle(overtaken)]).unwrap();
         let mut seen = step(&mut encoder, &mut decoder);
         let user = seen.pop_if(|last| matches!(last, Seen::User(..)));
         // The message before this one came with the chunk after its push.
         let before =
-            (overtaken > 1).then(|| Seen::Control(connection(overtaken - 1), vec![overtaken - 1]));
+            (overtaken > 1).then(|| Seen::Control(passage(overtaken - 1), vec![overtaken - 1]));
         assert_eq!(seen, Vec::from_iter(before));
         if let Some(Seen::User(_, bytes, _)) = user {
             assert_eq!(bytes.len(), 16 * MIB);

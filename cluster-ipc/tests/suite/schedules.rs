@@ -7,7 +7,7 @@ use cluster_ipc::limits::{HANDLES_PER_CHUNK, MESSAGE_OVERHEAD, WINDOW};
 use cluster_ipc::{Charge, Decoder, Encoder, Encoding, Frame, Payload};
 use proptest::prelude::*;
 
-use crate::support::{Handle, Pool, Seen, connection, encoder, names};
+use crate::support::{Handle, Pool, Seen, encoder, names, passage};
 
 /// One direction of a socketpair. A read merges what was written without handles with what
 /// follows it, and ends after the first segment with handles.
@@ -199,7 +199,7 @@ impl World {
     fn push_control(&mut self, here: usize, handle: bool) {
         let names = self.fresh(handle.into());
         let handles = self.pool.handles(names.iter().copied());
-        let message = names.first().map_or(ToWorker::Disconnect, |handoff| connection(*handoff));
+        let message = names.first().map_or(ToWorker::Disconnect, |name| passage(*name));
         self.ends[here].encoder.push_control(&message, handles).unwrap();
         self.ends[1 - here].control_due.push_back(Seen::Control(message, names));
     }

@@ -3,7 +3,7 @@
 use cluster_core::ToWorker;
 use cluster_ipc::{Decoder, Encoding, Payload};
 
-use crate::support::{Handle, Pool, Seen, Transcript, connection, encoder, pop_all};
+use crate::support::{Handle, Pool, Seen, Transcript, encoder, passage, pop_all};
 
 /// Feeds the stream cut at these places; each handle comes with its byte.
 fn decode_cut(pool: &Pool, bytes: &[u8], riding: &[usize], cuts: &[usize]) -> Vec<Seen> {
@@ -62,7 +62,7 @@ fn cut_around_real_fragments() {
     let sent: Vec<u8> = (0..70_000_u32).map(|i| (i % 251) as u8).collect();
     let payload = Payload::from_bytes(Encoding::Postcard, sent.clone());
     encoder.push_user(payload, pool.handles([0, 1])).unwrap();
-    encoder.push_control(&connection(2), [pool.handle(2)]).unwrap();
+    encoder.push_control(&passage(2), [pool.handle(2)]).unwrap();
 
     let (mut bytes, mut riding) = (Vec::new(), Vec::new());
     while let Some(chunk) = encoder.chunk() {
@@ -74,7 +74,7 @@ fn cut_around_real_fragments() {
     // The control frame is in front, so its handle is.
     let expected = [
         Seen::Hello("test".to_owned()),
-        Seen::Control(connection(2), vec![0]),
+        Seen::Control(passage(2), vec![0]),
         Seen::User(Encoding::Postcard, sent, vec![1, 2]),
     ];
     let front: usize = 22 + 13;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use cluster_core::{HandoffId, ListenerId, ToWorker};
+use cluster_core::{ListenerId, ToWorker};
 use cluster_ipc::{ControlMessage, DecodeError, Decoder, Encoder, Encoding, Frame, Hello};
 
 /// Makes handles and knows how many of them there are.
@@ -143,9 +143,9 @@ pub(crate) fn hello() -> Vec<u8> {
     frame(HELLO, 0, 0, b"cluster\n\x01\0test")
 }
 
-pub(crate) fn connection(handoff: u32) -> ToWorker {
-    let handoff = HandoffId(handoff.into());
-    ToWorker::Connection { listener: ListenerId(7), handoff, peer: None }
+/// A message that carries a descriptor.
+pub(crate) fn passage(listener: u32) -> ToWorker {
+    ToWorker::Passage { listener: ListenerId(listener) }
 }
 
 pub(crate) const HELLO: u8 = 1;
@@ -186,12 +186,12 @@ impl Transcript {
         };
         let frames = vec![
             hello(),
-            control(1, &connection(1)),
+            control(1, &passage(1)),
             frame(USER, MORE | JSON, 2, b"[1, "),
             control(0, &ToWorker::Disconnect),
             frame(USER, MORE | JSON, 0, b""),
             frame(CREDIT, 0, 0, &[1, 2, 3, 4]),
-            control(1, &connection(2)),
+            control(1, &passage(2)),
             frame(USER, JSON, 0, b"2]"),
             frame(USER, 0, 1, b""),
             frame(USER, 0, 0, b"one fragment"),
@@ -203,10 +203,10 @@ impl Transcript {
         let riding = vec![start(1), start(2), start(2), start(2), start(8)];
         let seen = vec![
             Seen::Hello("test".to_owned()),
-            Seen::Control(connection(1), vec![0]),
+            Seen::Control(passage(1), vec![0]),
             Seen::Control(ToWorker::Disconnect, vec![]),
             Seen::Credit(0x0403_0201),
-            Seen::Control(connection(2), vec![3]),
+            Seen::Control(passage(2), vec![3]),
             Seen::User(Encoding::Json, b"[1, 2]".to_vec(), vec![1, 2]),
             Seen::User(Encoding::Postcard, vec![], vec![4]),
             Seen::User(Encoding::Postcard, b"one fragment".to_vec(), vec![]),

@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Replace one worker after another, with so many milliseconds in between
     #[arg(long, value_name = "MS")]
     pub(crate) roll_every: Option<NonZeroU64>,
+    /// Workers do not interrupt each other (`SCHED_BATCH`)
+    #[arg(long)]
+    pub(crate) batch: bool,
     /// Another program as worker
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) exec: Option<PathBuf>,

@@ -17,7 +17,8 @@ use crate::rolling::Rolling;
 pub(crate) async fn run(builder: Builder, options: &Options) -> Result<(), Failure> {
     let mut asked = Signals::new([Asked::Term, Asked::Int])?;
     say(format_args!("primary {}", std::process::id()))?;
-    let mut builder = builder.schedule(options.schedule);
+    let batch = Settings::new().batch(options.batch);
+    let mut builder = builder.schedule(options.schedule).settings(&batch);
     if let Some(program) = &options.exec {
         builder = builder.settings(&Settings::new().exec(program).args(&options.args));
     }

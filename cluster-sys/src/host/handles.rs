@@ -29,6 +29,17 @@ impl Handles {
         self.table.get(&name).cloned()
     }
 
+    /// The descriptor leaves the table, and its name stays known to the core: it can be
+    /// [put back](Self::put_back).
+    pub(crate) fn lay_out(&mut self, name: HandleName) {
+        self.table.remove(&name);
+    }
+
+    /// The descriptor is here again.
+    pub(crate) fn put_back(&mut self, name: HandleName, handle: OwnedFd) {
+        self.table.insert(name, Arc::new(handle));
+    }
+
     /// The core has decided: the descriptor leaves the table.
     pub(crate) fn remove(&mut self, token: HandleToken) -> Option<Arc<OwnedFd>> {
         let HandleToken { .. } = token;

@@ -2,11 +2,12 @@
 
 mod actions;
 mod command;
+mod handing;
 mod listening;
 mod sockets;
 mod turn;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -29,12 +30,15 @@ use crate::host::ready::{Ready, Source};
 use crate::link::Link;
 use crate::message::Receipt;
 use crate::outbox::Outbox;
+use crate::passage::Passage;
+use crate::patience::Patience;
 use crate::pipes::Pipes;
 use crate::process::Process;
 use crate::reply::Reply;
 use crate::settings::{InForce, Settings};
 use crate::spawn::{SpawnError, Spawning};
 
+use handing::Handing;
 use sockets::Sockets;
 
 pub use command::Command;
@@ -53,8 +57,12 @@ pub struct PrimaryHost {
     handles: Handles,
     farewells: HashMap<FarewellId, Reply<()>>,
     news: VecDeque<News>,
-    /// Workers whose link has something to write.
+    /// Workers whose link or passages have something to write.
     unflushed: Vec<WorkerId>,
+    handing: Handing,
+    patience: Patience,
+    /// Connections accepted in this turn.
+    accepted: u32,
     /// The core's next deadline.
     wait: Option<Instant>,
     /// When links that the operating system refused are tried again, and which.
@@ -105,11 +113,22 @@ impl PrimaryHost {
             farewells: HashMap::new(),
             news: VecDeque::new(),
             unflushed: Vec::new(),
+            handing: Handing::default(),
+            patience: Patience::new(),
+            accepted: 0,
             wait: None,
             retry: None,
             settings: Arc::new(settings),
             hello,
         })
+    }
+
+    /// Interrupts others for each connection, however fast they come. Without this, a primary that
+    /// accepts more than [`PATIENT_FROM`](crate::limits::PATIENT_FROM) times a second waits its
+    /// turn where processors are scarce, and accepts several at a time: the thread that drives it
+    /// has the policy `SCHED_BATCH` then (sched(7)), unless it has been given another one.
+    pub fn set_eager(&mut self) {
+        self.patience.forbid();
     }
 
     /// Readable when there is something to do. Whoever polls it in another epoll instance
@@ -121,7 +140,7 @@ impl PrimaryHost {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let retry = self.retry.as_ref().map(|(at, _)| *at);
-        [self.wait, retry].into_iter().flatten().min()
+        [self.wait, retry, self.handing.look_at].into_iter().flatten().min()
     }
 
     /// The next thing to tell. Whoever waits for an answer that an event explains gets it when
@@ -139,17 +158,20 @@ impl PrimaryHost {
 
     /// One bounded turn.
     pub fn handle_ready(&mut self, now: Instant) -> Progress {
+        self.look_around(now);
         for _ in 0..self.ready.look() {
             let Some(place) = self.ready.pop() else { break };
             self.visit(now, place);
             self.carry_on(now);
         }
         self.flush(now);
+        self.patience.turn(now, std::mem::take(&mut self.accepted));
         if self.ready.is_empty() { Progress::Drained } else { Progress::More }
     }
 
     /// The moment of [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.look_when_due(now);
         self.core.handle_input(now, Input::Timeout);
         if let Some((_, workers)) = self.retry.take_if(|(at, _)| *at <= now) {
             self.unflushed.extend(workers);
@@ -234,6 +256,7 @@ struct Entry {
     pipes: Arc<Pipes>,
     /// Until the channel has ended.
     link: Option<Link<ToPrimary>>,
+    passages: BTreeMap<ListenerId, Passage>,
     body: Body,
     /// Hears of the fork; answered once.
     forked: Option<Reply<Result<WorkerParts, ForkError>>>,
@@ -262,6 +285,8 @@ enum Place {
     Channel(WorkerId),
     Process(WorkerId),
     Spawning(WorkerId),
+    /// Something was taken out of one of its passages.
+    Passages(WorkerId),
 }
 
 impl Source for Place {
@@ -274,6 +299,7 @@ impl Source for Place {
             Self::Channel(worker) => (worker.number(), 2),
             Self::Process(worker) => (worker.number(), 3),
             Self::Spawning(worker) => (worker.number(), 4),
+            Self::Passages(worker) => (worker.number(), 5),
         };
         Token((number as usize) << 3 | kind)
     }
@@ -285,6 +311,7 @@ impl Source for Place {
             (2, Some(worker)) => Self::Channel(worker),
             (3, Some(worker)) => Self::Process(worker),
             (4, Some(worker)) => Self::Spawning(worker),
+            (5, Some(worker)) => Self::Passages(worker),
             _ => Self::Waker,
         }
     }

@@ -62,9 +62,19 @@ impl<S: Source> Ready<S> {
         registry.register(&mut SourceFd(&fd.as_raw_fd()), source.token(), Interest::READABLE)
     }
 
-    pub(crate) fn ignore(&mut self, source: S, fd: BorrowedFd<'_>) {
+    /// From now on `source` is ready each time when the other end of `fd` has received something.
+    pub(crate) fn watch_room(&self, source: S, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&fd.as_raw_fd()), source.token(), Interest::WRITABLE)
+    }
+
+    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
         // A descriptor that is not watched needs no more.
         self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd())).unwrap_or_default();
+    }
+
+    pub(crate) fn ignore(&mut self, source: S, fd: BorrowedFd<'_>) {
+        self.unwatch(fd);
         self.ended.remove(&source);
         self.crowded.remove(&source);
         self.forget(source);

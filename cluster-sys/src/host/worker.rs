@@ -18,7 +18,8 @@ use cluster_ipc::{Encoding, Hello};
 use mio::Token;
 
 use crate::activity::Activity;
-use crate::connection::{Claims, Connection, Returned, Returner};
+use crate::arrivals::Arrivals;
+use crate::claim::{Claims, Returned, Returner};
 use crate::facts::WorkerFacts;
 use crate::host::Progress;
 use crate::host::handles::Handles;
@@ -30,7 +31,6 @@ use crate::link::{Incoming, Link, LinkError, Reading};
 use crate::message::{Message, Receipt};
 use crate::outbox::Outbox;
 use crate::reply::Reply;
-use crate::wishes::Wishes;
 
 pub use command::Command;
 
@@ -46,10 +46,8 @@ pub struct WorkerHost {
     link: Option<Link<ToWorker>>,
     handles: Handles,
     requests: HashMap<RequestId, Reply<Result<Share, ListenError>>>,
-    /// A socket that the kernel shares, whose listener is about to be told.
-    adopted: Option<(ListenerId, OwnedFd)>,
-    /// Connections whose `Taken` is queued and not yet written.
-    deliveries: VecDeque<Delivery>,
+    /// A passage, and a socket that the kernel shares, whose listener is about to be told.
+    adopted: [Option<(ListenerId, OwnedFd)>; 2],
     returner: Returner,
     returns: Receiver<Returned>,
     activity: Activity,
@@ -69,11 +67,7 @@ pub enum Notice {
     /// The primary's application has sent a message. The receipt is to be dropped when the
     /// application has taken it.
     Message(Message, Receipt),
-    /// There is a connection to [`take`](WorkerHost::take).
-    Available(ListenerId),
-    /// A connection for the application.
-    Connection(ListenerId, Connection),
-    /// No more connections come from this listener.
+    /// No more connections come from this listener: whoever accepts is to be told.
     Closed(ListenerId),
     /// No connections are to be accepted from sockets that the kernel shares, or they may be
     /// again.
@@ -93,9 +87,11 @@ pub struct Share {
     pub listener: ListenerId,
     /// Where it really listens.
     pub address: Address,
+    /// Where connections that are handed over arrive. Without it, there are none (UDP).
+    pub arrivals: Option<Arrivals>,
     /// The listening (or, for UDP, bound) socket itself, non-blocking, if the worker is to accept
-    /// from it. Without it, connections are handed over; with it, some may be. Other processes have
-    /// the same socket: whoever polls it with epoll(7) takes it out before closing it.
+    /// from it. Without it, all connections are handed over; with it, some may be. Other processes
+    /// have the same socket: whoever polls it with epoll(7) takes it out before closing it.
     pub socket: Option<OwnedFd>,
     /// What all workers that share it are to know: what the first of them gave.
     pub data: Vec<u8>,
@@ -126,8 +122,7 @@ impl WorkerHost {
             link: Some(link),
             handles: Handles::default(),
             requests: HashMap::new(),
-            adopted: None,
-            deliveries: VecDeque::new(),
+            adopted: [None, None],
             returner,
             returns,
             activity: Activity::new(ready.waker().clone()),
@@ -221,35 +216,7 @@ impl WorkerHost {
         self.core.address(listener).is_some()
     }
 
-    /// Takes the connection of a listener that has waited longest, if there is one; says
-    /// whether [`Notice::Connection`] will follow.
-    pub fn take(&mut self, now: Instant, listener: ListenerId) -> bool {
-        let taken = self.core.take(listener);
-        self.settle(Some(now));
-        taken
-    }
-
-    /// Takes connections of a listener for all who wish for one; says for how many
-    /// [`Notice::Connection`] will follow. One write tells the primary of them.
-    pub fn serve(&mut self, now: Instant, listener: ListenerId, wishes: &Wishes) -> usize {
-        let mut taken = 0;
-        loop {
-            while wishes.is_unserved() && self.core.take(listener) {
-                wishes.serve();
-                taken += 1;
-            }
-            if wishes.is_done(self.core.untaken(listener) > 0) {
-                break;
-            }
-        }
-        if taken > 0 {
-            self.settle(Some(now));
-        }
-        taken
-    }
-
-    /// Carries out what the core has decided, writes, and hands out what may be handed out when
-    /// that is written.
+    /// Carries out what the core has decided, and writes.
     fn settle(&mut self, now: Option<Instant>) {
         self.core.finished(self.activity.take_ended());
         self.carry_on();
@@ -261,7 +228,6 @@ impl WorkerHost {
             self.carry_on();
         }
         self.flush(now);
-        self.deliver();
     }
 
     fn carry_on(&mut self) {
@@ -330,19 +296,9 @@ impl Drop for WorkerHost {
     /// A program may end as soon as its server has. What the server gave back in its last moment
     /// still goes to the primary, as far as the channel takes it without waiting.
     fn drop(&mut self) {
-        self.events.clear();
-        self.deliveries.clear();
         self.take_returns();
         self.flush(None);
     }
-}
-
-/// A connection that may be handed out when so many control frames are written.
-#[derive(Debug)]
-struct Delivery {
-    after: u64,
-    listener: ListenerId,
-    connection: Connection,
 }
 
 /// How far this worker is on its way out.

@@ -144,6 +144,14 @@ unsafe fn become_program(plan: &Plan) -> Result<Infallible, (SpawnStage, Errno)>
         // SAFETY: a valid C string.
         Errno::result(unsafe { libc::chdir(cwd.as_ptr()) }).map_err(at(SpawnStage::Chdir))?;
     }
+    if plan.batch {
+        // Where it may not be changed, it is not.
+        // SAFETY: a parameter of zeros is what this policy asks for, and it is only read.
+        unsafe {
+            let parameter = mem::zeroed::<libc::sched_param>();
+            libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameter);
+        }
+    }
     // SAFETY: takes numbers only.
     unsafe { become_identity(plan) }.map_err(at(SpawnStage::Identity))?;
     // SAFETY: `mask` is initialised by the first call. The dispositions are the default ones by

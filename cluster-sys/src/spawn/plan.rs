@@ -26,6 +26,7 @@ pub(super) struct Plan {
     pub(super) cwd: Option<CString>,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
+    pub(super) batch: bool,
     /// What goes to 0, 1 and 2; `None` stays as it is. This and the next two are out of the way
     /// of all places that they go to.
     pub(super) stdio: Three,
@@ -65,6 +66,7 @@ impl Plan {
             cwd: program.cwd.as_ref().map(|cwd| c_string(cwd.as_os_str())).transpose()?,
             uid: program.uid,
             gid: program.gid,
+            batch: program.batch,
             stdio,
             channel: out_of_the_way(channel)?,
             status: out_of_the_way(status_of_child)?,

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use cluster_core::limits::WINDOW_START;
+use cluster_core::limits::{WAITING_DEFAULT, WINDOW_DEFAULT, WINDOW_START};
 use cluster_sys::primary::Command;
-use cluster_sys::worker::Notice;
-use cluster_sys::{NoRoom, Wishes};
+use cluster_sys::worker::{Command as WorkersCommand, Notice};
+use cluster_sys::{Config, Schedule};
 
-use crate::driver::{Driver, Reports, connect};
+use crate::driver::{Driver, connect};
 use crate::roles::program;
-use crate::site::{Reporter, Site};
-use crate::support::{alone, descriptors};
+use crate::site::{News, Site};
+use crate::support::{alone, assert_no_children, descriptors, descriptors_of};
 
 #[test]
 fn what_was_in_flight_to_a_worker_that_dies_is_served_by_another() {
@@ -65,13 +65,91 @@ pub(crate) fn hoard() {
     let mut site = Site::new();
     site.listen();
     let mut hoard = Vec::new();
-    site.until(|site, notice| {
-        match notice {
-            Notice::Available(listener) => assert!(site.take(listener)),
-            Notice::Connection(_, connection) => {
-                hoard.push(connection.accept());
+    site.taking_until(|site, news| {
+        match news {
+            News::Arrived(connection) => {
+                hoard.push(connection);
                 site.send("taken");
             }
+            News::Notice(Notice::Disconnect) => return Some(()),
+            News::Notice(_) => {}
+        }
+        None
+    });
+}
+
+/// With some connections taken, some in the passage, and some that wait behind it.
+#[test]
+fn what_is_left_in_a_passage_is_served_by_another_and_once() {
+    alone("handing::what_is_left_in_a_passage_is_served_by_another_and_once", || {
+        let before = descriptors();
+        for end in ["kill", "close", "leave", "close the channel"] {
+            let config = Config::new(Schedule::RoundRobin, WAITING_DEFAULT, WINDOW_DEFAULT);
+            let mut driver = Driver::with(config.unwrap(), program());
+            // It stands: all that is taken is taken promptly.
+            driver.clock = Some(Instant::now());
+            let (one, address) = driver.fork_listening("on demand");
+            let mut clients = [(); TAKEN + LEFT + WAITING].map(|()| connect(address));
+            for _ in 0..TAKEN {
+                driver.send(&one, "take");
+                assert_eq!(driver.message::<String>(), "taken");
+            }
+            driver.turn(Duration::ZERO);
+            driver.fork_listening("serve");
+            let (taken, rest) = clients.split_at_mut(TAKEN);
+            let (left, waiting) = rest.split_at_mut(LEFT);
+            for client in waiting {
+                assert_eq!(driver.served(client), Some(2), "{end}");
+            }
+            assert!(!left.iter().any(Driver::is_answered), "{end}");
+            match end {
+                "kill" => driver.kill(&one),
+                order => driver.send(&one, order),
+            }
+            for client in left {
+                assert_eq!(driver.served(client), Some(2), "{end}");
+            }
+            if end == "close" {
+                driver.send(&one, "serve");
+            }
+            // A worker that closes its channel has come to its end.
+            let server = ["close", "leave"].contains(&end).then_some(1);
+            for client in taken {
+                assert_eq!(driver.served(client), server, "{end}");
+            }
+            let lines: &[&str] = match end {
+                "leave" => &["draining 1", "disconnect 1", LEFT_GRACEFULLY],
+                "close the channel" => &["disconnect 1", ENDED],
+                _ => &[],
+            };
+            lines.iter().for_each(|line| drop(driver.expect(line)));
+            driver.leave(if end == "close" { &[1, 2] } else { &[2] });
+            drop((driver, clients));
+            assert_eq!(descriptors(), before, "{end}");
+            assert_no_children();
+        }
+    });
+}
+
+/// Takes one connection at a time, when it is told, and serves none before it is told or leaves.
+pub(crate) fn on_demand() {
+    let mut site = Site::new();
+    let listener = site.listen();
+    let mut taken = Vec::new();
+    site.until(|site, notice| {
+        match notice {
+            Notice::Message(message, _) => match message.decode::<String>().unwrap().as_str() {
+                "take" => {
+                    taken.push(site.await_arrival());
+                    site.send("taken");
+                }
+                "serve" => taken.drain(..).for_each(|it| site.serve(it)),
+                "close" => site.close(listener),
+                "leave" => site.order(WorkersCommand::Disconnect),
+                "close the channel" => site.order(WorkersCommand::CloseChannel),
+                order => panic!("no such order: {order}"),
+            },
+            Notice::Draining => taken.drain(..).for_each(|it| site.serve(it)),
             Notice::Disconnect => return Some(()),
             _ => {}
         }
@@ -79,111 +157,68 @@ pub(crate) fn hoard() {
     });
 }
 
-/// As long as the primary cannot know that a connection is taken, it might hand it to another
-/// worker: nobody may read from it before.
 #[test]
-fn nothing_is_handed_out_before_the_primary_is_told() {
-    let reports = Reports::new();
-    let mut driver = Driver::new(reports.program());
-    let (_, address) = driver.fork_listening("full");
-    let mut report = reports.accept();
-    let mut client = connect(address);
-    driver.until(|it| (!it.messages.is_empty()).then_some(()));
-    // From here on the primary does not read.
-    assert_eq!(report.next(), "the channel is full");
-    assert_eq!(report.next(), "it is taken and not here");
-    assert!(!Driver::is_answered(&client));
-    // Here it does.
-    assert_eq!(driver.served(&mut client), Some(1));
-    assert_eq!(report.next(), "it is here");
-    driver.messages.clear();
-    driver.leave(&[1]);
-}
-
-pub(crate) fn full() {
-    let mut reporter = Reporter::new();
-    let mut site = Site::new();
-    site.listen();
-    let listener = site.until(|_, notice| match notice {
-        Notice::Available(listener) => Some(listener),
-        _ => None,
-    });
-    // Whoever reads this knows that a connection lies here.
-    site.send("");
-    // Small ones, so that the channel is full long before the window.
-    while site.try_send(&vec![7_u8; 1000], None) != Err(NoRoom::Full) {}
-    reporter.say("the channel is full");
-    assert!(site.take(listener));
-    assert!(site.host.poll_event().is_none());
-    reporter.say("it is taken and not here");
-    let connection = site.until(|_, notice| match notice {
-        Notice::Connection(_, connection) => Some(connection),
-        _ => None,
-    });
-    reporter.say("it is here");
-    site.serve(connection);
-    site.serve_on();
-}
-
-/// As many are taken at a time as there are wishes, and what nobody wished for stays.
-#[test]
-fn connections_are_taken_as_they_are_wished_for() {
-    let mut driver = Driver::new(program());
-    let (_, address) = driver.fork_listening("wish");
-    let mut clients = [connect(address), connect(address)];
-    assert_eq!(driver.message::<String>(), "both are here, and untouched");
-    for client in &mut clients {
-        assert_eq!(driver.served(client), Some(1));
-    }
-    let mut client = connect(address);
-    assert_eq!(driver.served(&mut client), Some(1));
-    driver.leave(&[1]);
-}
-
-pub(crate) fn wish() {
-    let mut site = Site::new();
-    site.listen();
-    let wishes = Wishes::default();
-    let mut available = 0;
-    let listener = site.until(|_, notice| {
-        let Notice::Available(listener) = notice else { return None };
-        available += 1;
-        (available == 2).then_some(listener)
-    });
-    let serve = |site: &mut Site| site.host.serve(Instant::now(), listener, &wishes);
-    assert_eq!(serve(&mut site), 0, "nobody wishes for anything");
-    site.send("both are here, and untouched");
-    let both = [wishes.wish(), wishes.wish()];
-    assert!(wishes.is_timely());
-    assert_eq!(serve(&mut site), 2);
-    for wish in both {
-        let connection = site.until(|_, notice| match notice {
-            Notice::Connection(_, connection) => Some(connection),
-            _ => None,
-        });
-        wish.fulfilled();
-        site.serve(connection);
-    }
-    // The next is wished for before it comes.
-    let wish = wishes.wish();
-    assert!(!wishes.is_timely());
-    let connection = site.until(|site, notice| match notice {
-        Notice::Available(_) => {
-            assert_eq!(serve(site), 1);
-            None
+fn a_worker_that_takes_nothing_holds_no_more_than_its_window() {
+    alone("handing::a_worker_that_takes_nothing_holds_no_more_than_its_window", || {
+        let mut driver = Driver::new(program());
+        let (slow, address) = driver.fork_listening("serve");
+        driver.stop(&slow);
+        let mut clients = [(); 20].map(|()| connect(address));
+        let before = descriptors().len();
+        driver.turn(Duration::ZERO);
+        // What is in the passage is not here any more.
+        assert_eq!(descriptors().len(), before + clients.len() - WINDOW_START);
+        driver.fork_listening("serve");
+        let (held, others) = clients.split_at_mut(WINDOW_START);
+        for client in others {
+            assert_eq!(driver.served(client), Some(2));
         }
-        Notice::Connection(_, connection) => Some(connection),
-        _ => None,
+        assert!(!held.iter().any(Driver::is_answered));
+        driver.go_on(&slow);
+        for client in held {
+            assert_eq!(driver.served(client), Some(1));
+        }
+        driver.leave(&[1, 2]);
+        assert_no_children();
     });
-    wish.fulfilled();
-    site.serve(connection);
-    site.serve_on();
+}
+
+/// A passage costs the primary two descriptors and the worker one, as long as it is there.
+#[test]
+fn a_listener_that_is_closed_leaves_nothing_on_either_side() {
+    alone("handing::a_listener_that_is_closed_leaves_nothing_on_either_side", || {
+        let mut driver = Driver::new(program());
+        let parts = driver.fork("listen when told");
+        let pid = parts.facts.pid().unwrap().0;
+        let close = |driver: &mut Driver| {
+            driver.send(&parts, "close");
+            assert_eq!(driver.message::<String>(), "closed");
+        };
+        // By then, it has all that it needs for itself.
+        close(&mut driver);
+        let before = [descriptors(), descriptors_of(pid)];
+        for _ in 0..2 {
+            driver.send(&parts, "listen");
+            assert_eq!(driver.message::<String>(), "connections");
+            let line = driver.expect("listening 1 127.0.0.1:*");
+            let counts = [descriptors(), descriptors_of(pid)].map(|it| it.len());
+            assert_eq!(counts, [before[0].len() + 3, before[1].len() + 1]);
+            let mut client = connect(line.rsplit(' ').next().unwrap().parse().unwrap());
+            driver.turn(Duration::ZERO);
+            assert!(!Driver::is_answered(&client));
+            close(&mut driver);
+            assert_eq!(driver.served(&mut client), None);
+            drop(client);
+            assert_eq!([descriptors(), descriptors_of(pid)], before);
+        }
+        driver.leave(&[1]);
+    });
 }
 
 #[test]
-fn what_is_dropped_unseen_is_served_by_another() {
+fn what_is_given_back_untouched_is_served_by_another() {
     let mut driver = Driver::new(program());
-    let (_, address) = driver.fork_listening("drop");
+    let (_, address) = driver.fork_listening("refuse");
     driver.fork_listening("serve");
     let mut clients: Vec<_> = (0..50).map(|_| connect(address)).collect();
     for client in &mut clients {
@@ -193,15 +228,14 @@ fn what_is_dropped_unseen_is_served_by_another() {
 }
 
 /// Takes everything and looks at nothing.
-pub(crate) fn drop_all() {
+pub(crate) fn give_everything_back() {
     let mut site = Site::new();
     site.listen();
-    site.until(|site, notice| {
-        match notice {
-            Notice::Available(listener) => assert!(site.take(listener)),
-            Notice::Connection(_, connection) => drop(connection),
-            Notice::Disconnect => return Some(()),
-            _ => {}
+    site.taking_until(|_, news| {
+        match news {
+            News::Arrived((socket, _, claim)) => claim.give_back(socket),
+            News::Notice(Notice::Disconnect) => return Some(()),
+            News::Notice(_) => {}
         }
         None
     });
@@ -222,7 +256,7 @@ fn what_a_leaving_worker_has_not_begun_is_served_by_another() {
     }
     driver.expect("draining 1");
     driver.expect("disconnect 1");
-    driver.expect("exit 1 code=0 signal=- exited_after_disconnect=true");
+    driver.expect(LEFT_GRACEFULLY);
     driver.leave(&[2]);
 }
 
@@ -231,28 +265,27 @@ pub(crate) fn give_back_when_leaving() {
     let mut site = Site::new();
     site.listen();
     let mut accepted = Vec::new();
-    site.until(|site, notice| {
-        match notice {
-            Notice::Available(listener) => assert!(site.take(listener)),
-            Notice::Connection(_, connection) => {
-                accepted.push(connection.accept());
+    site.taking_until(|site, news| {
+        match news {
+            News::Arrived(connection) => {
+                accepted.push(connection);
                 site.send("taken");
             }
-            Notice::Draining => {
+            News::Notice(Notice::Draining) => {
                 for (socket, _, claim) in accepted.drain(..) {
                     assert!(claim.wants_back());
                     claim.give_back(socket);
                 }
             }
-            Notice::Disconnect => return Some(()),
-            _ => {}
+            News::Notice(Notice::Disconnect) => return Some(()),
+            News::Notice(_) => {}
         }
         None
     });
 }
 
-/// A program that ends with its server, whatever lies there: what was not taken or has come just
-/// now, what was taken and waits in the host, and what was handed out and not looked at.
+/// A program that ends with its server, whatever lies there: what was not taken, and what was
+/// taken and given back just now.
 #[test]
 fn what_lies_in_a_host_that_is_dropped_is_served_by_another() {
     alone("handing::what_lies_in_a_host_that_is_dropped_is_served_by_another", || {
@@ -260,15 +293,15 @@ fn what_lies_in_a_host_that_is_dropped_is_served_by_another() {
         let mut driver = Driver::new(program());
         let (ending, address) = driver.fork_listening("end early");
         // Some of them wait in the primary.
-        let mut clients: Vec<_> = (0..4 * LYING).map(|_| connect(address)).collect();
-        assert_eq!(driver.message::<String>(), "all are here");
+        let mut clients: Vec<_> = (0..4 * WINDOW_START).map(|_| connect(address)).collect();
+        driver.turn(Duration::ZERO);
         driver.fork_listening("serve");
         driver.send(&ending, "end");
         for client in &mut clients {
             assert_eq!(driver.served(client), Some(2));
         }
         driver.expect("disconnect 1");
-        driver.expect("exit 1 code=0 signal=- exited_after_disconnect=false");
+        driver.expect(ENDED);
         driver.leave(&[2]);
         drop((driver, clients));
         assert_eq!(descriptors(), before);
@@ -277,25 +310,20 @@ fn what_lies_in_a_host_that_is_dropped_is_served_by_another() {
 
 pub(crate) fn end_early() {
     let mut site = Site::new();
-    let listener = site.listen();
-    let mut lying = 0;
-    site.until(|_, notice| {
-        lying += usize::from(matches!(notice, Notice::Available(_)));
-        (lying == LYING).then_some(())
-    });
-    site.send("all are here");
+    site.listen();
     site.until(|_, notice| matches!(notice, Notice::Message(..)).then_some(()));
-    // One is handed out, and some are on their way out of the host.
-    assert!(site.take(listener));
-    let Some(Notice::Connection(_, connection)) = site.host.poll_event() else {
-        panic!("the channel has room, so it is handed out at once");
-    };
-    for _ in 0..LYING / 2 {
-        assert!(site.take(listener));
-    }
-    drop(connection);
+    let (socket, _, claim) = site.await_arrival();
+    claim.give_back(socket);
     drop(site);
 }
 
-/// As many as a worker that has taken nothing yet is handed.
-const LYING: usize = WINDOW_START;
+/// How many are taken before the end.
+const TAKEN: usize = 3;
+
+/// How many may be in the passage by then: the window has grown with each one.
+const LEFT: usize = WINDOW_START + TAKEN;
+
+const WAITING: usize = 2;
+
+const LEFT_GRACEFULLY: &str = "exit 1 code=0 signal=- exited_after_disconnect=true";
+const ENDED: &str = "exit 1 code=0 signal=- exited_after_disconnect=false";

@@ -2,21 +2,26 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command as Process, Stdio};
+use std::time::Duration;
 
-use cluster_core::{HandoffId, ListenerId, ToPrimary};
+use cluster_core::{ListenerId, ToPrimary};
 use cluster_ipc::limits::{
     CONTROL_MAX, FRAGMENT_MAX, HANDLES_HELD_MAX, HANDLES_PER_FRAME, MESSAGE_OVERHEAD, WINDOW,
 };
-use cluster_ipc::{Encoding, Payload};
+use cluster_ipc::{Encoding, Frame, Payload};
 use cluster_sys::channel::HANDLES_MAX;
+use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::driver::{Driver, connect};
-use crate::raw::{CONTROL, CREDIT, Raw, USER, frame};
+use crate::raw::{CONTROL, CREDIT, Outlet, Raw, USER, frame};
 use crate::roles::{ROLE, program};
-use crate::support::{ALONE, alone, assert_no_children, descriptors, only};
+use crate::support::{
+    ALONE, alone, assert_no_children, descriptors, is_readable, only, wait_readable,
+};
 
 /// What comes before any connection.
 #[test]
@@ -42,32 +47,31 @@ fn a_worker_that_never_spoke_well_is_gone() {
     });
 }
 
-/// What comes while a connection is in flight to the worker. Nobody knows how far a worker that
-/// speaks nonsense has come with it, and so the connection is closed.
+/// What comes while one connection is taken and another is not.
 #[test]
-fn a_worker_that_begins_to_speak_nonsense_is_gone_with_its_connection() {
-    alone("hostile::a_worker_that_begins_to_speak_nonsense_is_gone_with_its_connection", || {
+fn a_worker_that_begins_to_speak_nonsense_is_gone_with_what_it_has_taken() {
+    alone("hostile::a_worker_that_begins_to_speak_nonsense_is_gone_with_what_it_has_taken", || {
         let before = descriptors();
         for (conduct, error) in NONSENSES {
             let mut driver = Driver::new(program());
             let (_, address) = driver.fork_listening(&format!("hostile:{conduct}"));
             driver.fork_listening("serve");
-            let mut first = connect(address);
-            let mut second = connect(address);
+            let [mut first, mut second, mut third] = [(); 3].map(|()| connect(address));
             driver.expect(&format!("error 1 {NONSENSE}{error}"));
             driver.expect("disconnect 1");
             driver.expect("exit 1 code=0 signal=- exited_after_disconnect=false");
             assert_eq!(driver.served(&mut first), None, "{conduct}");
             assert_eq!(driver.served(&mut second), Some(2), "{conduct}");
+            assert_eq!(driver.served(&mut third), Some(2), "{conduct}");
             driver.leave(&[2]);
-            drop((driver, first, second));
+            drop((driver, first, second, third));
             assert_eq!(descriptors(), before, "{conduct}");
             assert_no_children();
         }
     });
 }
 
-/// What is strange and can be understood. The connection in flight goes to the other worker.
+/// What is strange and can be understood. The connection in the passage goes to the other worker.
 #[test]
 fn a_worker_that_is_only_strange_costs_no_connection() {
     alone("hostile::a_worker_that_is_only_strange_costs_no_connection", || {
@@ -86,6 +90,50 @@ fn a_worker_that_is_only_strange_costs_no_connection() {
             assert_no_children();
         }
     });
+}
+
+/// Whether such a worker will ever take something, nobody knows. Nobody is kept busy by it, and
+/// when it is gone, others serve what was for it.
+#[test]
+fn what_does_not_go_into_a_passage_is_served_by_another() {
+    let mut driver = Driver::new(program());
+    let (strange, address) = driver.fork_listening("hostile:a passage that is shut");
+    assert_eq!(driver.message::<u32>(), 0);
+    driver.fork_listening("serve");
+    // They take turns.
+    let mut clients = [(); 4].map(|()| connect(address));
+    for at in [1, 3] {
+        assert_eq!(driver.served(&mut clients[at]), Some(2));
+    }
+    driver.until(|it| it.host.poll_timeout().is_none().then_some(()));
+    assert!(!is_readable(driver.host.poll_fd()));
+    for at in [0, 2] {
+        assert!(!Driver::is_answered(&clients[at]));
+    }
+    driver.kill(&strange);
+    for at in [0, 2] {
+        assert_eq!(driver.served(&mut clients[at]), Some(2));
+    }
+    driver.leave(&[2]);
+}
+
+/// Every worker knows the names of all listeners: they are numbers.
+#[test]
+fn nobody_closes_what_only_others_share() {
+    let mut driver = Driver::new(program());
+    let (honest, address) = driver.fork_listening("serve");
+    let strange = driver.fork("hostile:closes what others share");
+    driver.stop(&honest);
+    let mut clients = [(); 5].map(|()| connect(address));
+    driver.turn(Duration::ZERO);
+    driver.send(&strange, "close");
+    assert_eq!(driver.message::<u32>(), 0);
+    driver.go_on(&honest);
+    for client in &mut clients {
+        assert_eq!(driver.served(client), Some(1));
+    }
+    driver.kill(&strange);
+    driver.leave(&[1]);
 }
 
 /// More than the window holds, while the application takes nothing.
@@ -123,18 +171,23 @@ pub(crate) fn worker(conduct: &str) {
         "overrun" => return overrun(),
         "endless speech of a child" => return leave_a_speaker(),
         "endless speech" => return speak_endlessly(),
+        "closes what others share" => return close_what_others_share(),
         _ => {}
     }
-    let (mut raw, listener) = Raw::listening();
-    let (handoff, connection) = raw.connection();
-    if NONSENSES.iter().any(|(it, _)| *it == conduct) {
+    let (mut raw, listener, passage) = Raw::listening();
+    if conduct == "a passage that is shut" {
+        shutdown(passage.0.as_fd().as_raw_fd(), Shutdown::Both).unwrap();
+        raw.write(&frame(USER, 0, 0, &[0]), &[]);
+        raw.await_end();
+    } else if NONSENSES.iter().any(|(it, _)| *it == conduct) {
+        let taken = passage.connection();
         speak_nonsense(conduct, &mut raw);
         // It holds the connection, and does not touch it.
         raw.await_end();
-        drop(connection);
+        drop(taken);
     } else {
-        drop(connection);
-        be_strange(conduct, &mut raw, listener, handoff);
+        wait_readable(&passage.0);
+        be_strange(conduct, &mut raw, listener, &passage);
     }
 }
 
@@ -172,7 +225,7 @@ fn speak_nonsense(conduct: &str, raw: &mut Raw) {
         "an unknown kind of frame" => raw.write(&frame(9, 0, 0, b""), &[]),
         "unknown flags" => raw.write(&frame(CONTROL, 0x80, 0, &[0]), &[]),
         "an unknown message" => raw.write(&frame(CONTROL, 0, 0, &[200, 1]), &[]),
-        "half a message" => raw.write(&frame(CONTROL, 0, 0, &[TAKEN]), &[]),
+        "half a message" => raw.write(&frame(CONTROL, 0, 0, &[CLOSE]), &[]),
         "bytes behind a message" => raw.write(&frame(CONTROL, 0, 0, &[ONLINE, 0]), &[]),
         "short credit" => raw.write(&frame(CREDIT, 0, 0, &[1, 2]), &[]),
         "a handle that did not come" => raw.write(&frame(CONTROL, 0, 1, &[RETURNED, 1, 0]), &[]),
@@ -219,26 +272,27 @@ const NONSENSES: &[(&str, &str)] = &[
     ("a message that changes", "the encoding changes inside a message"),
 ];
 
-fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, handoff: HandoffId) {
+fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, passage: &Outlet) {
     let null = || File::open("/dev/null").unwrap().into();
     let nowhere = ListenerId(999);
     match conduct {
         "answers to nothing" => {
-            raw.say(&ToPrimary::Taken { handoff: HandoffId(999) }, None);
-            raw.say(&ToPrimary::Refused { handoff: HandoffId(u64::MAX) }, None);
             raw.say(&ToPrimary::Close { listener: nowhere }, None);
             raw.say(&ToPrimary::Listening { listener: nowhere }, None);
+            raw.say(&ToPrimary::Finished { count: u32::MAX }, None);
+            raw.say(&ToPrimary::Awake, None);
             raw.say(&ToPrimary::Online, None);
-            raw.say(&ToPrimary::Refused { handoff }, None);
-            raw.say(&ToPrimary::Refused { handoff }, None);
-            raw.say(&ToPrimary::Taken { handoff }, None);
+        }
+        "closes again and again" => {
+            for _ in 0..3 {
+                raw.say(&ToPrimary::Close { listener }, None);
+            }
+            raw.say(&ToPrimary::Listening { listener }, None);
         }
         "returns to no listener" => {
             raw.say(&ToPrimary::Returned { listener: nowhere, peer: None }, Some(null()));
-            raw.say(&ToPrimary::Refused { handoff }, None);
         }
         "returns what it never had" => {
-            raw.say(&ToPrimary::Refused { handoff }, None);
             raw.say(&ToPrimary::Close { listener }, None);
             // As good a connection as any.
             let (mut ours, theirs) = UnixStream::pair().unwrap();
@@ -248,11 +302,11 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, handoff: Hando
             assert_eq!(text, "2\n");
         }
         "half a frame and the end" => {
-            let taken = frame(CONTROL, 0, 0, &[TAKEN, 1]);
-            raw.write(&taken[..taken.len() - 1], &[]);
+            let close = frame(CONTROL, 0, 0, &[CLOSE, 0]);
+            raw.write(&close[..close.len() - 1], &[]);
         }
         "half a frame and no more words" => {
-            raw.write(&frame(CONTROL, 0, 0, &[TAKEN])[..5], &[]);
+            raw.write(&frame(CONTROL, 0, 0, &[CLOSE])[..5], &[]);
             raw.channel.shutdown_write().unwrap();
         }
         "a handle that belongs to no frame" => {
@@ -264,6 +318,23 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, handoff: Hando
                 raw.write(&frame(CREDIT, 0, 0, &u32::MAX.to_le_bytes()), &[]);
             }
         }
+        "writes into its passage" => {
+            let null = File::open("/dev/null").unwrap();
+            let full = loop {
+                match passage.0.send(b"not a slip", &[null.as_fd()]) {
+                    Ok(_) => {}
+                    Err(error) => break error,
+                }
+            };
+            let expected = [Errno::EAGAIN, Errno::ETOOMANYREFS].map(|it| Some(it as i32));
+            assert!(expected.contains(&full.raw_os_error()), "{full}");
+        }
+        "shuts its passage down" => {
+            shutdown(passage.0.as_fd().as_raw_fd(), Shutdown::Both).unwrap();
+        }
+        "shuts its passage for itself" => {
+            shutdown(passage.0.as_fd().as_raw_fd(), Shutdown::Read).unwrap();
+        }
         _ => panic!("no such conduct: {conduct}"),
     }
 }
@@ -271,13 +342,27 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, handoff: Hando
 /// With a connection in flight, and then the end.
 const ODDITIES: &[&str] = &[
     "answers to nothing",
+    "closes again and again",
     "returns to no listener",
     "returns what it never had",
     "half a frame and the end",
     "half a frame and no more words",
     "a handle that belongs to no frame",
     "credit without end",
+    "writes into its passage",
+    "shuts its passage down",
+    "shuts its passage for itself",
 ];
+
+fn close_what_others_share() {
+    let mut raw = Raw::online();
+    assert!(matches!(raw.hear(), Some(Frame::User { .. })));
+    for number in 0..10 {
+        raw.say(&ToPrimary::Close { listener: ListenerId(number) }, None);
+    }
+    raw.write(&frame(USER, 0, 0, &[0]), &[]);
+    raw.await_end();
+}
 
 fn overrun() {
     let raw = Raw::online();
@@ -315,14 +400,14 @@ fn leave_a_speaker() {
     assert!(said.map(Result::unwrap).any(|line| line.contains("speaks")));
 }
 
-/// Says that nothing was taken, and again.
+/// Says that nothing has ended, and again.
 fn speak_endlessly() {
     let stdin = std::io::stdin();
     let mut channel = File::from(stdin.as_fd().try_clone_to_owned().unwrap());
     let number = Payload::encode(Encoding::Postcard, &std::process::id()).unwrap();
     channel.write_all(&frame(USER, 0, 0, number.bytes())).unwrap();
     println!("speaks");
-    let speech = frame(CONTROL, 0, 0, &[TAKEN, 100]).repeat(4096);
+    let speech = frame(CONTROL, 0, 0, &[FINISHED, 0]).repeat(4096);
     let mut rest = &speech[..];
     loop {
         match channel.write(rest) {
@@ -338,5 +423,6 @@ const NONSENSE: &str = "channel: the other side does not speak as it should: ";
 
 /// The first byte of messages in postcard: their place among [`ToPrimary`]'s.
 const ONLINE: u8 = 0;
-const TAKEN: u8 = 4;
-const RETURNED: u8 = 6;
+const CLOSE: u8 = 3;
+const RETURNED: u8 = 4;
+const FINISHED: u8 = 5;

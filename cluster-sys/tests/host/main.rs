@@ -16,6 +16,8 @@ mod site;
 mod ends;
 mod handing;
 mod hostile;
+mod looking;
 mod messages;
+mod receiving;
 mod round;
 mod shortage;

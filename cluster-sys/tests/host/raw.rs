@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cluster_core::{ToPrimary, ToWorker};
-use cluster_ipc::{Decoder, Encoder, Frame, Hello};
+use cluster_ipc::{Decoder, Encoder, Frame, Hello, SLIP_BYTES, Slip};
 use cluster_sys::channel::{Channel, ReceiveError};
 use cluster_sys::invitation::Invitation;
 use cluster_sys::{Address, ListenSpec, ListenerId};
@@ -36,11 +36,17 @@ impl Raw {
         raw
     }
 
-    /// Comes online and shares a port of 127.0.0.1.
-    pub(crate) fn listening() -> (Self, ListenerId) {
+    /// Comes online and shares a port of 127.0.0.1: the listener, and where connections arrive.
+    pub(crate) fn listening() -> (Self, ListenerId, Outlet) {
         let mut raw = Self::online();
         let spec = ListenSpec::new(Address::Tcp("127.0.0.1:0".parse().unwrap()));
         raw.say(&ToPrimary::Listen { request: cluster_core::RequestId(1), spec }, None);
+        let passage = match raw.hear() {
+            Some(Frame::Control { message: ToWorker::Passage { .. }, mut handles }) => {
+                Outlet(Channel::adopt(handles.remove(0)).unwrap())
+            }
+            other => panic!("{other:?} instead of a passage"),
+        };
         let listener = match raw.hear() {
             Some(Frame::Control {
                 message: ToWorker::Listen { result: Ok(grant), .. }, ..
@@ -48,7 +54,7 @@ impl Raw {
             other => panic!("{other:?} instead of a grant"),
         };
         raw.say(&ToPrimary::Listening { listener }, None);
-        (raw, listener)
+        (raw, listener, passage)
     }
 
     pub(crate) fn say(&mut self, message: &ToPrimary, handle: Option<OwnedFd>) {
@@ -86,19 +92,25 @@ impl Raw {
         }
     }
 
-    /// Waits for a connection.
-    pub(crate) fn connection(&mut self) -> (cluster_core::HandoffId, OwnedFd) {
-        match self.hear() {
-            Some(Frame::Control { message: ToWorker::Connection { handoff, .. }, mut handles }) => {
-                (handoff, handles.remove(0))
-            }
-            other => panic!("{other:?} instead of a connection"),
-        }
-    }
-
     /// Waits until the primary closes the channel.
     pub(crate) fn await_end(mut self) {
         while self.hear().is_some() {}
+    }
+}
+
+/// A worker's end of a passage, without the library.
+pub(crate) struct Outlet(pub(crate) Channel);
+
+impl Outlet {
+    /// Waits for a connection, and takes it.
+    pub(crate) fn connection(&self) -> (Slip, OwnedFd) {
+        wait_readable(&self.0);
+        let mut bytes = [0; SLIP_BYTES + 1];
+        let mut handles = Vec::new();
+        let count = self.0.receive(&mut bytes, &mut handles).unwrap();
+        let slip = Slip::from_bytes(&bytes[..count]).expect("nothing else comes here");
+        assert_eq!(handles.len(), 1);
+        (slip, handles.remove(0))
     }
 }
 

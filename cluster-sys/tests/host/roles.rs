@@ -7,7 +7,7 @@ use cluster_sys::spawn::Stdio;
 
 use crate::site::Site;
 use crate::support::{ALONE, only};
-use crate::{ends, handing, hostile, messages, shortage};
+use crate::{ends, handing, hostile, messages, receiving, shortage};
 
 /// This program as a worker. What it does is told by the variable [`ROLE`], which a driver's
 /// `fork` sets.
@@ -26,12 +26,13 @@ fn worker() {
         "idle" => Site::new().serve_on(),
         "hostile" => hostile::worker(detail),
         "returns" => shortage::returns_many(),
-        "poor" => shortage::poor(),
+        "poor" => receiving::poor(),
+        "hold many" => receiving::hold_many(),
+        "squeezed" => receiving::squeezed(detail),
         "listen when told" => shortage::listen_when_told(),
         "hoard" => handing::hoard(),
-        "wish" => handing::wish(),
-        "full" => handing::full(),
-        "drop" => handing::drop_all(),
+        "on demand" => handing::on_demand(),
+        "refuse" => handing::give_everything_back(),
         "give back" => handing::give_back_when_leaving(),
         "end early" => handing::end_early(),
         "echo" => messages::echo(),

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use cluster_core::limits::{ACCEPT_RETRY, WAITING_DEFAULT, WINDOW_DEFAULT};
+use cluster_core::limits::{ACCEPT_RETRY, WAITING_DEFAULT, WINDOW_DEFAULT, WINDOW_START};
 use cluster_core::{ListenerId, ToPrimary};
 use cluster_ipc::Frame;
 use cluster_sys::channel::Channel;
 use cluster_sys::limits::{ACCEPTS_PER_TURN, READS_PER_TURN, SEND_RETRY};
 use cluster_sys::primary::Command;
-use cluster_sys::worker::{Notice, Share};
+use cluster_sys::worker::{Command as WorkersCommand, Notice, Share};
 use cluster_sys::{Config, Progress, Schedule};
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
@@ -83,10 +83,11 @@ fn more_connections_than_a_turn_accepts_are_accepted_in_the_next() {
         let before = descriptors().len();
         for turn in 1..=3 {
             assert_eq!(driver.host.handle_ready(Instant::now()), Progress::More);
-            assert_eq!(descriptors().len(), before + turn * ACCEPTS_PER_TURN);
+            let here = turn * ACCEPTS_PER_TURN - WINDOW_START;
+            assert_eq!(descriptors().len(), before + here);
         }
         assert_eq!(driver.host.handle_ready(Instant::now()), Progress::Drained);
-        assert_eq!(descriptors().len(), before + clients.len());
+        assert_eq!(descriptors().len(), before + clients.len() - WINDOW_START);
         driver.go_on(&parts);
         for client in &mut clients {
             assert_eq!(driver.served(client), Some(1));
@@ -161,36 +162,7 @@ fn a_descriptor_that_the_system_does_not_take_is_sent_later() {
     });
 }
 
-/// A worker that cannot receive a descriptor has lost it, and refuses the connection. The primary
-/// still has it, and the worker goes on.
-#[test]
-fn what_a_worker_has_no_descriptor_for_is_served_by_another() {
-    alone("shortage::what_a_worker_has_no_descriptor_for_is_served_by_another", || {
-        let before = descriptors();
-        let mut driver = Driver::new(program());
-        let (_, address) = driver.fork_listening("poor");
-        assert_eq!(driver.message::<String>(), "poor");
-        driver.fork_listening("serve");
-        let mut clients = [(); 20].map(|()| connect(address));
-        for client in &mut clients {
-            assert_eq!(driver.served(client), Some(2));
-        }
-        driver.leave(&[1, 2]);
-        drop((driver, clients));
-        assert_eq!(descriptors(), before);
-        assert_no_children();
-    });
-}
-
-pub(crate) fn poor() {
-    let mut site = Site::new();
-    site.listen();
-    limit_descriptors(limit_with_room_for(0));
-    site.send("poor");
-    site.serve_on();
-}
-
-/// The other way round nobody else has it: what a worker gives back to a primary that has no
+/// Nobody else has it: what a worker gives back to a primary that has no
 /// room for it is closed.
 #[test]
 fn what_a_primary_has_no_descriptor_for_is_closed() {
@@ -217,48 +189,115 @@ fn what_a_primary_has_no_descriptor_for_is_closed() {
     });
 }
 
-/// A listener that the kernel shares is lent as a copy. The worker that cannot have one hears
-/// so, and nothing remains of its wish.
+/// What a primary cannot take back from a worker that is gone is closed, and no more than that.
 #[test]
-fn a_listener_that_cannot_be_lent_may_be_asked_for_again() {
-    alone("shortage::a_listener_that_cannot_be_lent_may_be_asked_for_again", || {
-        let config = Config::new(Schedule::None, WAITING_DEFAULT, WINDOW_DEFAULT).unwrap();
-        let at_first = descriptors();
-        let mut driver = Driver::with(config, program());
-        let parts = driver.fork("listen when told");
+fn what_a_primary_cannot_take_back_is_closed() {
+    alone("shortage::what_a_primary_cannot_take_back_is_closed", || {
         let before = descriptors();
-        for room in 0..2 {
-            limit_descriptors(limit_with_room_for(room));
-            driver.send(&parts, "listen");
-            let error: String = driver.message();
-            assert_eq!(error, "Os(OsError(24))", "with room for {room}");
-            limit_descriptors(1024);
-            assert_eq!(descriptors(), before);
-            driver.assert_nothing_else();
-        }
-        driver.send(&parts, "listen");
-        assert_eq!(driver.message::<String>(), "its own socket");
-        driver.expect("listening 1 127.0.0.1:*");
-        driver.leave(&[1]);
-        drop(driver);
-        assert_eq!(descriptors(), at_first);
+        let mut driver = Driver::new(program());
+        let (doomed, address) = driver.fork_listening("serve");
+        driver.fork_listening("serve");
+        driver.stop(&doomed);
+        let mut clients = [connect(address), connect(address)];
+        assert_eq!(driver.served(&mut clients[1]), Some(2));
+        limit_descriptors(limit_with_room_for(0));
+        driver.kill(&doomed);
+        limit_descriptors(1024);
+        assert_eq!(driver.served(&mut clients[0]), None);
+        assert_eq!(driver.served(&mut connect(address)), Some(2));
+        driver.leave(&[2]);
+        drop((driver, clients));
+        assert_eq!(descriptors(), before);
+        assert_no_children();
     });
 }
 
-/// Answers each message with what came of listening.
+/// A share costs descriptors: the listening socket, and a passage; where the kernel shares, a
+/// copy of the socket, too. The worker for which there are none hears so, and nothing remains of
+/// its wish.
+#[test]
+fn a_listener_that_cannot_be_shared_may_be_asked_for_again() {
+    alone("shortage::a_listener_that_cannot_be_shared_may_be_asked_for_again", || {
+        let at_first = descriptors();
+        for (schedule, needed, share) in
+            [(Schedule::RoundRobin, 4, "connections"), (Schedule::None, 5, "its own socket")]
+        {
+            let config = Config::new(schedule, WAITING_DEFAULT, WINDOW_DEFAULT).unwrap();
+            let mut driver = Driver::with(config, program());
+            let parts = driver.fork("listen when told");
+            let before = descriptors();
+            for room in 0..needed {
+                limit_descriptors(limit_with_room_for(room));
+                driver.send(&parts, "listen");
+                let error: String = driver.message();
+                assert_eq!(error, "Os(OsError(24))", "with room for {room}");
+                limit_descriptors(1024);
+                assert_eq!(descriptors(), before);
+                driver.assert_nothing_else();
+            }
+            limit_descriptors(limit_with_room_for(needed));
+            driver.send(&parts, "listen");
+            assert_eq!(driver.message::<String>(), share);
+            limit_descriptors(1024);
+            driver.expect("listening 1 127.0.0.1:*");
+            driver.leave(&[1]);
+            drop(driver);
+            assert_eq!(descriptors(), at_first);
+        }
+    });
+}
+
+/// Connections wait, and a worker joins for which there is no passage.
+#[test]
+fn what_would_have_been_handed_to_a_worker_without_a_passage_goes_to_others() {
+    alone(
+        "shortage::what_would_have_been_handed_to_a_worker_without_a_passage_goes_to_others",
+        || {
+            let mut driver = Driver::new(program());
+            let (slow, address) = driver.fork_listening("serve");
+            let poor = driver.fork("listen when told");
+            driver.stop(&slow);
+            let mut clients = [(); 10].map(|()| connect(address));
+            driver.turn(Duration::ZERO);
+            for room in 0..3 {
+                limit_descriptors(limit_with_room_for(room));
+                driver.send(&poor, "listen");
+                assert_eq!(driver.message::<String>(), "Os(OsError(24))", "with room for {room}");
+                limit_descriptors(1024);
+            }
+            assert!(!clients.iter().any(Driver::is_answered));
+            driver.go_on(&slow);
+            for client in &mut clients {
+                assert_eq!(driver.served(client), Some(1));
+            }
+            driver.leave(&[1, 2]);
+        },
+    );
+}
+
+/// Listens when it is told, says what came of it, and takes nothing.
 pub(crate) fn listen_when_told() {
     let mut site = Site::new();
-    let mut shares = Vec::new();
-    while site.until(|_, notice| match notice {
-        Notice::Message(..) => Some(true),
-        Notice::Disconnect => Some(false),
+    let mut shares: Vec<Share> = Vec::new();
+    while let Some(message) = site.until(|_, notice| match notice {
+        Notice::Message(message, _) => Some(Some(message)),
+        Notice::Disconnect => Some(None),
         _ => None,
     }) {
+        if message.decode::<String>().unwrap() == "close" {
+            for share in shares.drain(..) {
+                let listener = share.listener;
+                drop(share);
+                site.order(WorkersCommand::Close { listener });
+            }
+            site.send("closed");
+            continue;
+        }
         match site.try_listen() {
             Err(error) => site.send(&format!("{error:?}")),
-            Ok(Share { socket: None, .. }) => site.send("connections"),
             Ok(share) => {
-                site.send("its own socket");
+                assert!(share.arrivals.is_some());
+                site.send(if share.socket.is_none() { "connections" } else { "its own socket" });
                 shares.push(share);
             }
         }

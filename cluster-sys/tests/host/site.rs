@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use cluster_sys::invitation::Invitation;
 use cluster_sys::worker::{Command, Notice, Share, WorkerHost};
 use cluster_sys::{
-    Address, Connection, Encoding, ListenError, ListenSpec, ListenerId, NoRoom, Outgoing, Payload,
-    Progress, Reply, SendError,
+    Address, Arrivals, Arrived, Encoding, ListenError, ListenSpec, ListenerId, NoRoom, Outgoing,
+    Payload, Progress, Reply, SendError,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::driver::{PATIENCE, reply};
 
-/// A worker's host.
+/// A worker's host, and where connections arrive.
 pub(crate) struct Site {
     pub(crate) host: WorkerHost,
+    arrivals: Vec<(ListenerId, Arrivals)>,
     progress: Progress,
     poll: Poll,
     readiness: Events,
@@ -32,20 +33,91 @@ impl Site {
         let poll = Poll::new().unwrap();
         let fd = host.poll_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).unwrap();
-        Self { host, progress: Progress::More, poll, readiness: Events::with_capacity(8) }
+        let (arrivals, readiness) = (Vec::new(), Events::with_capacity(8));
+        Self { host, arrivals, progress: Progress::More, poll, readiness }
     }
 
-    /// Hands each notice to `found`, until it answers. A worker may be idle for any time: the
-    /// patience is the test's.
+    /// Hands each notice to `found`, until it answers, and takes nothing of what arrives. A worker
+    /// may be idle for any time: the patience is the test's.
     pub(crate) fn until<T>(&mut self, mut found: impl FnMut(&mut Self, Notice) -> Option<T>) -> T {
         loop {
-            while let Some(notice) = self.host.poll_event() {
+            while let Some(notice) = self.hear() {
                 if let Some(found) = found(self, notice) {
                     return found;
                 }
             }
             self.turn(PATIENCE);
         }
+    }
+
+    /// As [`until`](Self::until), but takes what arrives, and hands that to `found`, too.
+    pub(crate) fn taking_until<T>(
+        &mut self,
+        mut found: impl FnMut(&mut Self, News) -> Option<T>,
+    ) -> T {
+        loop {
+            let notice = self.hear().map(News::Notice);
+            match notice.or_else(|| self.take().map(News::Arrived)) {
+                None => self.turn(PATIENCE),
+                Some(news) => {
+                    if let Some(found) = found(self, news) {
+                        return found;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self) -> Option<Notice> {
+        let notice = self.host.poll_event()?;
+        if let Notice::Closed(listener) = notice {
+            self.close_arrivals(listener);
+        }
+        Some(notice)
+    }
+
+    /// The primary has the socket, too: closed here, it would still be polled.
+    fn close_arrivals(&mut self, listener: ListenerId) {
+        let place = self.arrivals.iter().position(|(it, _)| *it == listener);
+        let Some(place) = place else { return };
+        let (_, arrivals) = self.arrivals.swap_remove(place);
+        self.poll.registry().deregister(&mut SourceFd(&arrivals.as_raw_fd())).unwrap();
+    }
+
+    /// Shares a listener no longer.
+    pub(crate) fn close(&mut self, listener: ListenerId) {
+        self.close_arrivals(listener);
+        self.order(Command::Close { listener });
+    }
+
+    pub(crate) fn order(&mut self, command: Command) {
+        self.host.handle_command(Instant::now(), command);
+    }
+
+    /// Takes a connection, if one has arrived.
+    pub(crate) fn take(&mut self) -> Option<Arrived> {
+        self.arrivals.iter().find_map(|(_, arrivals)| match arrivals.receive() {
+            Ok(arrived) => Some(arrived),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::NotConnected => None,
+                _ => panic!("{error}"),
+            },
+        })
+    }
+
+    /// Waits for a connection, and takes it.
+    pub(crate) fn await_arrival(&mut self) -> Arrived {
+        loop {
+            if let Some(arrived) = self.take() {
+                return arrived;
+            }
+            self.turn(PATIENCE);
+        }
+    }
+
+    /// Where connections of the first listener arrive.
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals.first().expect("something is shared").1
     }
 
     /// Waits for one thing at most `patience` long, and lets the host have its turns.
@@ -67,14 +139,25 @@ impl Site {
 
     /// Shares a port of 127.0.0.1.
     pub(crate) fn listen(&mut self) -> ListenerId {
-        self.try_listen().unwrap().listener
+        let share = self.try_listen().unwrap();
+        self.attend(share)
     }
 
-    /// As [`listen`](Self::listen), if it is possible.
+    /// From now on, what arrives there wakes this worker.
+    pub(crate) fn attend(&mut self, share: Share) -> ListenerId {
+        let arrivals = share.arrivals.expect("connections are handed over");
+        let fd = arrivals.as_raw_fd();
+        let token = Token(1 + self.arrivals.len());
+        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE).unwrap();
+        self.arrivals.push((share.listener, arrivals));
+        share.listener
+    }
+
+    /// Asks for a share in a port of 127.0.0.1.
     pub(crate) fn try_listen(&mut self) -> Result<Share, ListenError> {
         let (reply, answer) = reply();
         let spec = ListenSpec::new(Address::Tcp("127.0.0.1:0".parse().unwrap()));
-        self.host.handle_command(Instant::now(), Command::Listen { spec, reply });
+        self.order(Command::Listen { spec, reply });
         loop {
             if let Ok(answer) = answer.try_recv() {
                 return answer;
@@ -83,13 +166,8 @@ impl Site {
         }
     }
 
-    pub(crate) fn take(&mut self, listener: ListenerId) -> bool {
-        self.host.take(Instant::now(), listener)
-    }
-
     /// Serves a connection: it hears who does, and that is all.
-    pub(crate) fn serve(&self, connection: Connection) {
-        let (socket, peer, claim) = connection.accept();
+    pub(crate) fn serve(&self, (socket, peer, claim): Arrived) {
         // What was returned by a hostile worker has no peer, and may be any socket.
         let mut stream = std::fs::File::from(socket);
         writeln!(stream, "{}", self.host.id()).unwrap();
@@ -104,7 +182,7 @@ impl Site {
         let payload = Payload::encode(Encoding::Postcard, value).unwrap();
         let permit = self.host.outbox().reserve(payload.len())?;
         let message = Outgoing::new(payload, permit);
-        self.host.handle_command(Instant::now(), Command::Send { message, reply });
+        self.order(Command::Send { message, reply });
         Ok(())
     }
 
@@ -118,16 +196,21 @@ impl Site {
 
     /// Leaves the world to the primary: serves what comes until the channel has ended.
     pub(crate) fn serve_on(&mut self) {
-        self.until(|site, notice| {
-            match notice {
-                Notice::Available(listener) => assert!(site.take(listener)),
-                Notice::Connection(_, connection) => site.serve(connection),
-                Notice::Disconnect => return Some(()),
-                _ => {}
+        self.taking_until(|site, news| {
+            match news {
+                News::Arrived(connection) => site.serve(connection),
+                News::Notice(Notice::Disconnect) => return Some(()),
+                News::Notice(_) => {}
             }
             None
         });
     }
+}
+
+/// What happens to a worker.
+pub(crate) enum News {
+    Notice(Notice),
+    Arrived(Arrived),
 }
 
 /// Tells the test something, past the primary.

@@ -1,17 +1,16 @@
-//! What the worker listens on: what the primary hands over, and sockets.
+//! What the worker listens on: where the primary hands over, and sockets.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
 
 use cluster_sys::set_nonblocking;
 use cluster_sys::worker::{Command, Share};
-use cluster_sys::{Claim, Connection, HandleKind, ListenerId, Message, Outgoing, Payload};
+use cluster_sys::{Claim, HandleKind, ListenerId, Message, Outgoing, Payload};
 use cluster_tests::script::Report;
 use mio::Token;
 
-use super::sockets::{Acceptor, Client, Place, is_nonblocking};
+use super::sockets::{Acceptor, Client, Handed, Place, is_nonblocking};
 use super::worker::{HeldUp, Wish, Worker};
 
 /// Something that is listened on.
@@ -19,17 +18,23 @@ pub(super) struct Listener {
     /// The share in it, if there is one.
     id: Option<ListenerId>,
     pub(super) data: Vec<u8>,
-    /// The socket, unless connections are handed over.
+    /// The socket, if this worker accepts from it.
     token: Option<Token>,
+    /// Where the primary hands connections over, if it does.
+    arrivals: Option<Token>,
     serving: bool,
 }
 
 impl Worker {
     /// Keeps what the primary has granted; gives its name.
     pub(super) fn share(&mut self, slot: u8, name: String, share: Share) -> io::Result<String> {
-        let Share { listener, address, socket, data, claims: _ } = share;
+        let Share { listener, address, arrivals, socket, data, claims: _ } = share;
         let token = socket.map(|it| self.add_acceptor(slot, it)).transpose()?;
-        self.listeners.insert(slot, Listener { id: Some(listener), data, token, serving: false });
+        let arrivals = arrivals.map(|it| Place::Arrivals(slot, Handed(it)));
+        let registry = self.poll.registry();
+        let arrivals = arrivals.map(|it| self.sockets.add(registry, it)).transpose()?;
+        let (id, serving) = (Some(listener), false);
+        self.listeners.insert(slot, Listener { id, data, token, arrivals, serving });
         let is_path = matches!(address, cluster_sys::Address::Unix(_));
         Ok(if is_path { name } else { address.to_string() })
     }
@@ -38,7 +43,8 @@ impl Worker {
     pub(super) fn keep(&mut self, slot: u8, name: String, socket: OwnedFd) -> io::Result<String> {
         let token = self.add_acceptor(slot, socket)?;
         let (id, data, serving) = (None, Vec::new(), false);
-        self.listeners.insert(slot, Listener { id, data, token: Some(token), serving });
+        let (token, arrivals) = (Some(token), None);
+        self.listeners.insert(slot, Listener { id, data, token, arrivals, serving });
         Ok(self.acceptor(slot).and_then(Acceptor::address).unwrap_or(name))
     }
 
@@ -61,7 +67,7 @@ impl Worker {
 
     pub(super) fn close(&mut self, slot: u8) -> io::Result<()> {
         let listener = self.listeners.remove(&slot).expect("it was opened");
-        if let Some(token) = listener.token {
+        for token in [listener.token, listener.arrivals].into_iter().flatten() {
             self.sockets.close(self.poll.registry(), token)?;
         }
         if let Some(listener) = listener.id {
@@ -96,17 +102,13 @@ impl Worker {
         self.acceptor(slot).expect("it was opened").send(to, text)
     }
 
-    /// Connections of a listener wait in the primary's hands.
-    pub(super) fn available(&mut self, id: ListenerId) -> io::Result<()> {
-        self.slot_of(id).map_or(Ok(()), |slot| self.attend(slot))
-    }
-
-    /// A connection has been handed over.
-    pub(super) fn receive(&mut self, id: ListenerId, connection: Connection) -> io::Result<()> {
-        // Dropped, it goes back.
-        let Some(slot) = self.slot_of(id) else { return Ok(()) };
-        let (socket, _, claim) = connection.accept();
-        self.meet(slot, socket, claim)
+    /// This worker shares a listener no longer: what was handed over and lies there goes to others.
+    pub(super) fn close_arrivals(&mut self, id: ListenerId) -> io::Result<()> {
+        let listener = self.listeners.values_mut().find(|it| it.id == Some(id));
+        match listener.and_then(|it| it.arrivals.take()) {
+            Some(token) => self.sockets.close(self.poll.registry(), token),
+            None => Ok(()),
+        }
     }
 
     /// This worker may have new connections again.
@@ -117,12 +119,10 @@ impl Worker {
 
     /// Takes what there is, if somebody wants it: what was handed over, and what its socket has.
     pub(super) fn attend(&mut self, slot: u8) -> io::Result<()> {
+        // One at a time: the next one may be for another purpose.
         while let Some(id) = self.wanted(slot) {
-            if id.is_some_and(|it| self.host.take(Instant::now(), it)) {
-                // One at a time: the next one may be for another purpose.
-                if !self.listeners[&slot].serving {
-                    return Ok(());
-                }
+            if let Some((socket, claim)) = self.handed(slot).and_then(Handed::receive) {
+                self.meet(slot, socket, claim)?;
                 continue;
             }
             let is_cordoned = id.is_some() && self.host.facts().is_cordoned();
@@ -200,7 +200,10 @@ impl Worker {
         }
     }
 
-    fn slot_of(&self, id: ListenerId) -> Option<u8> {
-        self.listeners.iter().find(|(_, it)| it.id == Some(id)).map(|(slot, _)| *slot)
+    fn handed(&mut self, slot: u8) -> Option<&Handed> {
+        match self.sockets.at(self.listeners.get(&slot)?.arrivals?)? {
+            Place::Arrivals(_, handed) => Some(handed),
+            _ => None,
+        }
     }
 }

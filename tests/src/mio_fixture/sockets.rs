@@ -7,9 +7,10 @@ use std::net::{self, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix;
 
-use cluster_sys::{Claim, HandleKind};
+use cluster_sys::{Arrivals, Claim, HandleKind};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 /// What is polled beside the host, by its token.
@@ -23,6 +24,8 @@ pub(super) struct Sockets {
 pub(super) enum Place {
     /// A socket to accept or receive from, and its number in the script.
     Listener(u8, Acceptor),
+    /// Where the primary hands over, and the listener's number in the script.
+    Arrivals(u8, Handed),
     /// Somebody who is served.
     Client(Client),
     /// A gate at which this worker waits.
@@ -53,6 +56,7 @@ impl Place {
     fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Listener(_, acceptor) => acceptor.source(),
+            Self::Arrivals(_, handed) => handed,
             Self::Client(client) => &mut client.stream,
             Self::Gate(stream) => stream,
         }
@@ -116,6 +120,41 @@ impl Acceptor {
             Self::Unix(listener) => listener,
             Self::Udp(socket) => socket,
         }
+    }
+}
+
+/// Where the primary hands connections over.
+pub(super) struct Handed(pub(super) Arrivals);
+
+impl Handed {
+    /// The next connection, if there is one.
+    pub(super) fn receive(&self) -> Option<(OwnedFd, Claim)> {
+        let (socket, _, claim) = self.0.receive().ok()?;
+        Some((socket, claim))
+    }
+}
+
+impl Source for Handed {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).deregister(registry)
     }
 }
 

@@ -117,7 +117,7 @@ impl Worker {
         }
         let asker = self.asker();
         let reply = Reply::new(move |answer| {
-            asker.send(Answer::Listening(slot, name, answer)).unwrap_or_default();
+            asker.send(Answer::Listening(slot, name, Box::new(answer))).unwrap_or_default();
         });
         self.held_up = Some(HeldUp::Answer);
         self.command(Command::Listen { spec: options.spec(address), reply });

@@ -60,7 +60,7 @@ pub(super) enum Wish {
 /// What the host has answered.
 pub(super) enum Answer {
     /// To a wish to listen under a number, on something with this name.
-    Listening(u8, String, Result<Share, ListenError>),
+    Listening(u8, String, Box<Result<Share, ListenError>>),
     /// To a wish to listen that nobody has any more.
     Unwanted(ListenerId),
     /// The last message is written.
@@ -167,8 +167,7 @@ impl Worker {
     fn hear(&mut self, notice: Notice) -> io::Result<()> {
         match notice {
             Notice::Message(message, receipt) => self.messages.push_back((message, receipt)),
-            Notice::Available(id) => self.available(id)?,
-            Notice::Connection(id, connection) => self.receive(id, connection)?,
+            Notice::Closed(id) => self.close_arrivals(id)?,
             Notice::Cordoned(false) => self.attend_all()?,
             Notice::Draining => self.close_shares()?,
             Notice::Room => self.say_on(),
@@ -181,7 +180,7 @@ impl Worker {
         match answer {
             Answer::Listening(slot, name, answer) => {
                 self.held_up = None;
-                let answer = answer.map_err(listen_error);
+                let answer = (*answer).map_err(listen_error);
                 let outcome = answer.and_then(|share| self.share(slot, name, share));
                 self.tell(outcome);
             }
@@ -201,7 +200,7 @@ impl Worker {
 
     fn look_at(&mut self, token: Token) -> io::Result<()> {
         let (is_over, is_gate) = match self.sockets.at(token) {
-            Some(Place::Listener(slot, _)) => {
+            Some(Place::Listener(slot, _) | Place::Arrivals(slot, _)) => {
                 let slot = *slot;
                 return self.attend(slot);
             }

@@ -176,17 +176,9 @@ impl Stage {
         }
     }
 
-    /// Waits until a worker has so many sockets open more than `before`.
-    pub(crate) async fn until_it_holds(&mut self, worker: &Worker, before: usize, more: usize) {
-        while self.sockets(worker).await < before + more {}
-    }
-
-    /// How many sockets a worker has open.
-    pub(crate) async fn sockets(&mut self, worker: &Worker) -> usize {
-        match self.ask(worker, Step::Descriptors).await {
-            Report::Descriptors(all) => all.values().filter(|it| it.starts_with("socket:")).count(),
-            other => panic!("asked for descriptors: {other:?}"),
-        }
+    /// Waits until a worker has been handed so many connections that it has not accepted.
+    pub(crate) async fn until_untaken(&mut self, worker: &Worker, count: usize) {
+        while worker.load().await.expect("it is there").untaken < count {}
     }
 
     /// Stops a worker, and waits until it stands still.

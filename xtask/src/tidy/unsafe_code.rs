@@ -8,6 +8,7 @@ const LISTED: &[(&str, &str)] = &[
     ("cluster-sys/src/cmsg.rs", "control messages are parsed from raw bytes"),
     ("cluster-sys/src/host/ready.rs", "mio's poll lends its descriptor as a number only"),
     ("cluster-sys/src/invitation.rs", "a descriptor inherited by number becomes an owned one"),
+    ("cluster-sys/src/patience.rs", "sched_setscheduler has no safe wrapper"),
     ("cluster-sys/src/process.rs", "pidfd_send_signal and waitid on a pidfd have no safe wrapper"),
     ("cluster-sys/src/signal.rs", "a process signals itself, whatever the signal"),
     ("cluster-sys/src/socket.rs", "a descriptor known by its number is copied"),

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use cluster_core::agent::{Action, Event, Input};
 use cluster_core::{
-    Agent, Grant, HandleName, HandleToken, HandoffId, ListenError, ListenSpec, ListenerId, Output,
-    RequestId, Sharing, Signal, ToPrimary, ToWorker,
+    Agent, Grant, HandleName, HandleToken, ListenError, ListenSpec, ListenerId, Output, RequestId,
+    Sharing, Signal, ToPrimary, ToWorker,
 };
 
 use super::{Trial, every_sequence};
-use crate::world::tcp;
+use crate::world::{tcp, udp};
 
 /// What can happen to an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,21 +17,22 @@ enum Letter {
     // Commands.
     Listen,
     Close,
-    Take,
+    TakeOut,
     GiveBack,
     Finished,
     Disconnect,
     Kill,
     CloseChannel,
     // What the primary says.
+    Passage,
+    PassageStray,
+    PassageLost,
     Granted,
     GrantedAgain,
     GrantedWithSocket,
     GrantedSocketLost,
+    GrantedForDatagrams,
     Denied,
-    Connection,
-    ConnectionStray,
-    ConnectionBare,
     Cordoned,
     Uncordoned,
     Probed,
@@ -45,23 +46,24 @@ enum Letter {
 
 use Letter::*;
 
-const ALPHABET: [Letter; 24] = [
+const ALPHABET: [Letter; 25] = [
     Listen,
     Close,
-    Take,
+    TakeOut,
     GiveBack,
     Finished,
     Disconnect,
     Kill,
     CloseChannel,
+    Passage,
+    PassageStray,
+    PassageLost,
     Granted,
     GrantedAgain,
     GrantedWithSocket,
     GrantedSocketLost,
+    GrantedForDatagrams,
     Denied,
-    Connection,
-    ConnectionStray,
-    ConnectionBare,
     Cordoned,
     Uncordoned,
     Probed,
@@ -72,6 +74,15 @@ const ALPHABET: [Letter; 24] = [
     Idle,
 ];
 
+impl Letter {
+    const fn is_granted(self) -> bool {
+        matches!(
+            self,
+            Granted | GrantedAgain | GrantedWithSocket | GrantedSocketLost | GrantedForDatagrams
+        )
+    }
+}
+
 /// No promise is needed here: anything may come at any time.
 #[test]
 fn every_life_from_its_start() {
@@ -80,7 +91,7 @@ fn every_life_from_its_start() {
 
 #[test]
 fn every_life_with_a_listener() {
-    let before = [Listen, Granted, Listen, Connection];
+    let before = [Listen, Passage, Granted, Listen, TakeOut];
     every_sequence("agent, listening", &ALPHABET, 6, || Life::begin(&before));
 }
 
@@ -91,16 +102,20 @@ struct Life {
     listeners: BTreeSet<ListenerId>,
     granted: u32,
     requests: BTreeSet<RequestId>,
-    /// What the primary says just now, and whether a socket that came with it is adopted.
+    /// What the primary says just now, and whether a socket that came with it is adopted, and a
+    /// passage that came before it.
     heard: Option<Letter>,
     adopted: bool,
+    adopted_passage: Option<ListenerId>,
     tokens: u64,
     /// In the agent's hands.
     held: BTreeSet<HandleName>,
-    /// In the application's.
-    delivered: Vec<HandleName>,
-    /// Hand-offs that the primary waits for an answer to.
-    unanswered: BTreeSet<HandoffId>,
+    /// The listener of the passage among them.
+    announced: Option<ListenerId>,
+    /// The application has an end of a passage.
+    has_passage: bool,
+    /// Connections in the application's hands.
+    taken: Vec<HandleName>,
     end: End,
     /// The primary wants to know of ends, and has been told of so many.
     counted: bool,
@@ -128,10 +143,12 @@ impl Life {
             requests: BTreeSet::new(),
             heard: None,
             adopted: false,
+            adopted_passage: None,
             tokens: 0,
             held: BTreeSet::new(),
-            delivered: Vec::new(),
-            unanswered: BTreeSet::new(),
+            announced: None,
+            has_passage: false,
+            taken: Vec::new(),
             end: End::None,
             counted: false,
             finished: 0,
@@ -169,17 +186,18 @@ impl Life {
                 self.listeners.remove(&listener);
                 self.agent.close(listener);
             }
-            Take => {
-                let waiting = self.agent.untaken(listener);
-                assert_eq!(self.agent.take(listener), waiting > 0, "says whether there was one");
+            // The agent has no part in it.
+            TakeOut => {
+                self.tokens += 1;
+                self.taken.push(HandleName(self.tokens));
             }
             GiveBack => {
-                let name = self.delivered.pop().expect("something was delivered");
+                let name = self.taken.pop().expect("something was taken");
                 self.held.insert(name);
                 self.agent.give_back(listener, HandleToken::new(name), None);
             }
             Finished => {
-                self.delivered.pop().expect("something was delivered");
+                self.taken.pop().expect("something was taken");
                 self.agent.finished(1);
             }
             Disconnect => self.agent.disconnect(),
@@ -194,11 +212,14 @@ impl Life {
             let (listener, counted) = (ListenerId(number), letter == Granted);
             Ok(Grant { listener, address: tcp(80), sharing, counted, data: Vec::new() })
         };
-        let listener = match letter {
-            Connection | ConnectionBare => self.listener(),
-            _ => ListenerId(98),
-        };
         Some(match letter {
+            Passage | PassageStray | PassageLost => {
+                let next = ListenerId(self.granted + 1);
+                let listener = if letter == PassageStray { ListenerId(98) } else { next };
+                let passage = (letter != PassageLost).then(|| self.token());
+                self.announced = passage.is_some().then_some(listener);
+                (ToWorker::Passage { listener }, passage)
+            }
             Granted => {
                 self.granted += 1;
                 let result = grant(self.granted, Sharing::HandedOver);
@@ -215,18 +236,15 @@ impl Life {
                 let result = grant(1, Sharing::HandedOver);
                 (ToWorker::Listen { request, result }, None)
             }
+            GrantedForDatagrams => {
+                self.granted += 1;
+                let result = grant(self.granted, Sharing::Kernel);
+                let result = result.map(|it| Grant { address: udp(53), ..it });
+                (ToWorker::Listen { request, result }, Some(self.token()))
+            }
             Denied => {
                 let result = Err(ListenError::TooMany);
                 (ToWorker::Listen { request, result }, None)
-            }
-            Connection | ConnectionStray | ConnectionBare => {
-                let handle = (letter != ConnectionBare).then(|| self.token());
-                self.tokens += u64::from(letter == ConnectionBare);
-                let handoff = HandoffId(self.tokens);
-                if self.end == End::None {
-                    self.unanswered.insert(handoff);
-                }
-                (ToWorker::Connection { listener, handoff, peer: None }, handle)
             }
             Cordoned => (ToWorker::Cordon, None),
             Uncordoned => (ToWorker::Uncordon, None),
@@ -250,8 +268,11 @@ impl Life {
                 }
             }
         }
-        let untaken: usize = self.listeners.iter().map(|it| self.agent.untaken(*it)).sum();
-        assert_eq!(untaken, self.held.len(), "what came in lies here or is out");
+        if self.end == End::Over || self.heard.is_some_and(Letter::is_granted) {
+            self.announced = None;
+        }
+        let announced = usize::from(self.announced.is_some());
+        assert_eq!(self.held.len(), announced, "what came in is a passage or is out");
         assert_eq!(self.agent.is_connected(), self.end == End::None);
         assert_eq!(self.disconnected, self.end == End::Over, "the end is told at once");
         let flag = match (self.draining, self.end) {
@@ -264,9 +285,6 @@ impl Life {
         if self.draining || self.end == End::Over {
             assert!(self.requests.is_empty(), "every request is answered");
         }
-        if self.end == End::None {
-            assert_eq!(self.unanswered.len(), untaken, "what does not lie here is answered");
-        }
     }
 
     fn check_action(&mut self, action: Action) {
@@ -275,9 +293,6 @@ impl Life {
                 assert_eq!(self.end, End::None, "nothing is said after the end");
                 assert_eq!(message.handles(), usize::from(handle.is_some()));
                 match message {
-                    ToPrimary::Taken { handoff } | ToPrimary::Refused { handoff } => {
-                        assert!(self.unanswered.remove(&handoff), "answered once");
-                    }
                     ToPrimary::Finished { count } => {
                         assert!(self.counted, "said where it is wanted");
                         self.finished += count;
@@ -289,12 +304,16 @@ impl Life {
                     assert!(self.held.remove(&token.name()), "held until now");
                 }
             }
-            Action::Deliver { connection, .. } => {
-                assert!(self.held.remove(&connection.name()), "held until now");
-                self.delivered.push(connection.name());
+            Action::AdoptPassage { listener, passage } => {
+                assert_eq!(self.announced, Some(listener), "the right passage");
+                assert!(self.held.remove(&passage.name()), "held until now");
+                assert_eq!(self.adopted_passage.replace(listener), None, "once");
+                self.has_passage = true;
             }
             Action::Adopt { listener: _, socket } => {
-                assert_eq!(self.heard, Some(GrantedWithSocket), "where there is one to adopt");
+                let with_socket =
+                    matches!(self.heard, Some(GrantedWithSocket | GrantedForDatagrams));
+                assert!(with_socket, "where there is one to adopt");
                 assert!(self.held.remove(&socket.name()), "held until now");
                 assert!(!std::mem::replace(&mut self.adopted, true), "once");
             }
@@ -315,19 +334,18 @@ impl Life {
 
     fn check_event(&mut self, event: Event) {
         match event {
-            Event::Listening { request, listener, .. } => {
+            Event::Listening { request, listener, address, .. } => {
                 assert!(self.requests.remove(&request), "answered once");
                 assert!(!self.draining, "not while it leaves");
                 assert_ne!(self.heard, Some(GrantedSocketLost), "it could never accept");
-                let lent = self.heard == Some(GrantedWithSocket);
+                let lent = matches!(self.heard, Some(GrantedWithSocket | GrantedForDatagrams));
                 assert_eq!(self.adopted, lent, "the socket comes before the news");
+                let through = (address == tcp(80)).then_some(listener);
+                assert_eq!(self.adopted_passage, through, "and the passage");
                 self.listeners.insert(listener);
             }
             Event::ListenFailed { request, .. } => {
                 assert!(self.requests.remove(&request), "answered once");
-            }
-            Event::Available { listener } => {
-                assert!(self.agent.untaken(listener) > 0, "there is one to take");
             }
             Event::Cordoned { cordoned } => {
                 assert_eq!(self.heard, Some(if cordoned { Cordoned } else { Uncordoned }));
@@ -350,12 +368,17 @@ impl Trial for Life {
     type Letter = Letter;
 
     fn allows(&self, letter: Letter) -> bool {
-        !matches!(letter, GiveBack | Finished) || !self.delivered.is_empty()
+        match letter {
+            TakeOut => self.has_passage,
+            GiveBack | Finished => !self.taken.is_empty(),
+            _ => true,
+        }
     }
 
     fn apply(&mut self, letter: Letter) {
-        (self.heard, self.adopted) = (Some(letter), false);
+        (self.heard, self.adopted, self.adopted_passage) = (Some(letter), false, None);
         self.counted |= letter == Granted && self.end == End::None && !self.requests.is_empty();
+        let (requested, passage) = (self.requests.len(), self.announced);
         let (finished, open) = (self.finished, self.end == End::None);
         if let Some((message, handle)) = self.message(letter) {
             self.agent.handle_input(Input::Received { message, handle });
@@ -373,6 +396,10 @@ impl Trial for Life {
         let answered = std::mem::take(&mut self.answered_probe);
         assert_eq!(answered, letter == Probed && open, "a probe is answered at once");
         assert_eq!(self.agent.is_cordoned(), self.cordoned, "as it was told");
+        let granted = [Granted, GrantedWithSocket].contains(&letter) && open && requested > 0;
+        let complete = granted && passage == Some(ListenerId(self.granted));
+        assert!(self.adopted_passage.is_some() || !complete, "what is complete is taken in");
         (self.heard, self.adopted, self.finished) = (None, false, 0);
+        self.adopted_passage = None;
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use cluster_core::primary::{Action, Event, Input, Primary};
 use cluster_core::{
     Config, ExitStatus, HandleName, HandleToken, HandoffId, ListenSpec, ListenerId, OsError,
-    Output, Pid, Reason, RequestId, Schedule, Sharing, Signal, SlotId, ToPrimary, ToWorker,
-    WorkerId,
+    Output, Overload, Pid, Reason, RequestId, Schedule, Sharing, Signal, SlotId, ToPrimary,
+    ToWorker, WorkerId,
 };
 
 use super::{Trial, every_sequence};
@@ -80,7 +80,7 @@ fn every_life_with_sockets() {
     });
 }
 
-/// As before, where ends are counted, and what all have refused waits.
+/// As before, where ends are counted, and what is too much is closed.
 #[test]
 fn every_life_under_a_schedule_that_counts() {
     let before = [Spawned, Online, Listen, Bound, Listening, Accepted];
@@ -116,7 +116,10 @@ struct Life {
     told: Told,
     tokens: u64,
     held: BTreeSet<HandleName>,
-    in_flight: Vec<HandoffId>,
+    /// What was put into the worker's passages, and is there or taken.
+    in_flight: Vec<(HandoffId, ListenerId)>,
+    /// The listeners for which the worker has a passage.
+    passages: BTreeSet<ListenerId>,
     /// Listeners that were asked for, and their sockets once they are bound, with whether the
     /// primary accepts from them.
     binding: BTreeSet<ListenerId>,
@@ -124,8 +127,8 @@ struct Life {
     opening: BTreeSet<(ListenerId, SlotId)>,
     /// Listeners whose queues are asked for.
     inspected: BTreeSet<ListenerId>,
-    /// What was lent to the worker by the last letter.
-    lent: Option<ListenerId>,
+    /// No descriptor is left for the next grant.
+    exhausted: bool,
     farewells: u32,
 }
 
@@ -160,12 +163,8 @@ impl Life {
     fn begin_under(schedule: Schedule, before: &[Letter], promises: Promises) -> Self {
         let config = Config::new(schedule, 2, 2).expect("sensible");
         let config = config.with_budget(3).expect("sensible");
-        let waits = schedule == Schedule::LeastLoaded;
-        let config = config.with_refused(if waits {
-            cluster_core::Refused::Wait
-        } else {
-            cluster_core::Refused::Close
-        });
+        let sheds = schedule == Schedule::LeastLoaded;
+        let config = config.with_overload(if sheds { Overload::Close } else { Overload::Wait });
         let mut primary = Primary::new(config);
         let worker = primary.fork().expect("room");
         let mut life = Self {
@@ -179,11 +178,12 @@ impl Life {
             tokens: 0,
             held: BTreeSet::new(),
             in_flight: Vec::new(),
+            passages: BTreeSet::new(),
             binding: BTreeSet::new(),
             bound: BTreeMap::new(),
             opening: BTreeSet::new(),
             inspected: BTreeSet::new(),
-            lent: None,
+            exhausted: false,
             farewells: 0,
         };
         life.drain();
@@ -209,14 +209,17 @@ impl Life {
         match letter {
             Spawned | SpawnFailed => !facts.spawned && !facts.failed,
             Exited => facts.spawned && !facts.exited,
-            ChannelClosed | ChannelBroken => facts.spawned && !facts.closed,
-            Taken | Refused => speaks && !self.in_flight.is_empty(),
-            Online | Listen | Listening | Close | Leaving | TakenStray | RefusedStray
+            ChannelClosed => facts.spawned && !facts.closed,
+            Taken => speaks && !self.in_flight.is_empty(),
+            Online | Listen | Listening | Close | Leaving | TakenStray | TakenBackStray
             | Returned | Finished | Awake | Unexpected => speaks,
+            // The one comes with what the worker closes, the other with a grant.
+            TakenBack | LendFailed => false,
+            // It is news before the next grant.
+            Exhausted => !self.exhausted && self.passages.is_empty(),
             Bound | BindFailed => !self.binding.is_empty(),
             SlotOpened | SlotFailed => !self.opening.is_empty(),
             Queued | NothingQueued => !self.inspected.is_empty(),
-            LendFailed => self.lent.is_some(),
             // What is accepted before accepting pauses is on its way.
             Accepted | AcceptFailed => !self.bound.is_empty() && self.schedule != Schedule::None,
             Disconnect | DisconnectAll | Kill | Cordon | Uncordon | EndChannel | SecondPasses => {
@@ -247,17 +250,11 @@ impl Life {
 
     fn says(&self, letter: Letter) -> ToPrimary {
         let listener = self.bound.keys().next().copied().unwrap_or(ListenerId(1));
-        let handoff = match letter {
-            Taken | Refused => self.in_flight.first().copied().unwrap_or(HandoffId(1)),
-            _ => HandoffId(99),
-        };
         match letter {
             Online => ToPrimary::Online,
             Listen => ToPrimary::Listen { request: RequestId(1), spec: ListenSpec::new(tcp(80)) },
             Listening => ToPrimary::Listening { listener },
             Close => ToPrimary::Close { listener },
-            Taken | TakenStray => ToPrimary::Taken { handoff },
-            Refused | RefusedStray => ToPrimary::Refused { handoff },
             Returned => ToPrimary::Returned { listener, peer: None },
             Finished => ToPrimary::Finished { count: 1 },
             Awake => ToPrimary::Awake,
@@ -270,13 +267,17 @@ impl Life {
         let worker = self.worker;
         let bound = self.bound.keys().next().copied().unwrap_or(ListenerId(1));
         let binding = self.binding.pop_first().unwrap_or(ListenerId(1));
+        let handoff = self.in_flight.first().map_or(HandoffId(1), |(handoff, _)| *handoff);
         let error = OsError(1);
         match letter {
             Spawned => Input::Spawned { worker, pid: Pid(1) },
             SpawnFailed => Input::SpawnFailed { worker, error },
             Exited => Input::Exited { worker, status: ExitStatus::Code(0) },
             ChannelClosed => Input::ChannelClosed { worker },
-            ChannelBroken => Input::ChannelBroken { worker },
+            Taken => Input::Taken { worker, handoff },
+            TakenBack => Input::TakenBack { worker, handoff },
+            TakenStray => Input::Taken { worker, handoff: HandoffId(99) },
+            TakenBackStray => Input::TakenBack { worker, handoff: HandoffId(99) },
             Bound => {
                 self.bound.insert(binding, BTreeMap::from([(SlotId(0), false)]));
                 Input::ListenDone { listener: binding, result: Ok(tcp(80)) }
@@ -298,8 +299,7 @@ impl Life {
                 Input::Inspected { listener, queued }
             }
             LendFailed => {
-                let listener = self.lent.unwrap_or(bound);
-                Input::LendFailed { worker, request: RequestId(1), listener, error }
+                Input::LendFailed { worker, request: RequestId(1), listener: bound, error }
             }
             Accepted => Input::Accepted { listener: bound, connection: self.token(), peer: None },
             AcceptFailed => Input::AcceptFailed { listener: bound, error },
@@ -347,6 +347,18 @@ impl Life {
         assert!(self.is_over() || !self.told.draining || flag == Some(true), "who drains leaves");
     }
 
+    /// What lies in the passage of a listener that the worker has closed comes back.
+    fn take_back(&mut self, listener: ListenerId) {
+        if self.promises == Promises::Broken {
+            return;
+        }
+        self.passages.remove(&listener);
+        while let Some(place) = self.in_flight.iter().position(|(_, of)| *of == listener) {
+            let (handoff, _) = self.in_flight.remove(place);
+            self.tell(Input::TakenBack { worker: self.worker, handoff });
+        }
+    }
+
     fn has_slot(&self, listener: ListenerId, slot: SlotId) -> bool {
         self.bound.get(&listener).is_some_and(|slots| slots.contains_key(&slot))
     }
@@ -365,16 +377,17 @@ impl Life {
                 assert_eq!(worker, self.worker);
                 assert!(self.told.forked && !self.told.exited, "there is a process");
             }
-            Action::Send { worker, message, handle } => {
-                assert!(handle.is_none_or(|name| self.held.contains(&name)), "still open");
+            Action::Send { worker, message } => {
+                assert_eq!(message.handles(), 0, "without a descriptor");
                 if worker == self.worker {
                     assert!(!self.told.ended && !self.is_over(), "said to one that hears");
                     assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
-                    if let ToWorker::Connection { handoff, .. } = message {
-                        assert!(!self.told.draining, "not to one that leaves");
-                        self.in_flight.push(handoff);
-                    }
+                    self.note_grant(&message);
                 }
+            }
+            Action::Hand { worker, listener, handoff, connection, peer: _ } => {
+                assert!(self.held.contains(&connection), "still open");
+                self.check_hand(worker, listener, handoff);
             }
             Action::Lend { worker, message, listener, slot } => {
                 let own = matches!(self.schedule, Schedule::None | Schedule::Sharded);
@@ -384,7 +397,7 @@ impl Life {
                 if worker == self.worker {
                     assert!(!self.told.ended && !self.told.draining, "lent to one that stays");
                     assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
-                    self.lent = Some(listener);
+                    self.note_grant(&message);
                 }
             }
             Action::EndChannel { .. } => {
@@ -422,6 +435,31 @@ impl Life {
                 assert!(self.held.remove(&connection.name()), "held until now");
             }
         }
+    }
+
+    fn check_hand(&mut self, worker: WorkerId, listener: ListenerId, handoff: HandoffId) {
+        if worker != self.worker {
+            return;
+        }
+        assert!(!self.told.ended && !self.told.draining, "not to one that leaves");
+        assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
+        let kept = self.promises == Promises::Kept;
+        assert!(self.passages.contains(&listener) || !kept, "there is a passage");
+        self.in_flight.push((handoff, listener));
+    }
+
+    /// A grant comes with a passage, if there are descriptors for it; if not, that is told at
+    /// once.
+    fn note_grant(&mut self, message: &ToWorker) {
+        let ToWorker::Listen { request, result: Ok(grant) } = message else { return };
+        let (worker, listener) = (self.worker, grant.listener);
+        if std::mem::take(&mut self.exhausted) {
+            let (request, error) = (*request, OsError(1));
+            let input = Input::LendFailed { worker, request, listener, error };
+            return self.primary.handle_input(self.now, input);
+        }
+        let fresh = self.passages.insert(listener);
+        assert!(fresh || self.promises == Promises::Broken, "the one before is closed");
     }
 
     fn check_event(&mut self, event: &Event) {
@@ -471,15 +509,18 @@ impl Life {
             Spawned => self.facts.spawned = true,
             SpawnFailed => self.facts.failed = true,
             Leaving => self.facts.left |= !self.facts.closed && !self.facts.exited,
-            Taken | Refused if !self.in_flight.is_empty() => drop(self.in_flight.remove(0)),
+            Taken | TakenBack if !self.in_flight.is_empty() => drop(self.in_flight.remove(0)),
             Exited => {
                 self.facts.exited = true;
                 self.in_flight.clear();
+                self.passages.clear();
             }
-            ChannelClosed | ChannelBroken => {
+            ChannelClosed => {
                 self.facts.closed = true;
                 self.in_flight.clear();
+                self.passages.clear();
             }
+            Exhausted => self.exhausted = true,
             SecondPasses => self.now += Duration::from_secs(1),
             _ => {}
         }
@@ -497,11 +538,17 @@ impl Trial for Life {
         if let Disconnect | DisconnectAll | Kill | Cordon | Uncordon | EndChannel = letter {
             self.command(letter);
             self.drain();
+        } else if letter == Exhausted {
+            self.note(letter);
         } else {
             let input = self.fact(letter);
             self.note(letter);
-            self.lent = None;
+            let closed = match &input {
+                Input::Received { message: ToPrimary::Close { listener }, .. } => Some(*listener),
+                _ => None,
+            };
             self.tell(input);
+            closed.into_iter().for_each(|listener| self.take_back(listener));
         }
     }
 }

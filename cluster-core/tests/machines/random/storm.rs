@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cluster_core::primary::Close;
 use cluster_core::{
-    Address, Candidate, Choice, Config, ExitStatus, Key, ListenSpec, OsError, Reason, Refused,
-    Rule, Schedule, Signal, UnixName, View, WorkerId, WorkerState,
+    Address, Candidate, Choice, Config, ExitStatus, Key, ListenSpec, ListenerId, OsError, Overload,
+    Reason, Rule, Schedule, Signal, SlotId, UnixName, View, WorkerId, WorkerState,
 };
 
 use crate::world::chance::Chance;
@@ -24,9 +24,6 @@ pub(super) struct Storm {
     clients: usize,
     /// How many of a hundred moments bring an incident.
     fury: usize,
-    /// How many connections the primary had when the storm was over, where those wait that all
-    /// have refused.
-    pub(super) waited: usize,
 }
 
 fn settings(chance: &mut Chance) -> Config {
@@ -51,8 +48,8 @@ fn settings(chance: &mut Chance) -> Config {
         let time = Duration::from_millis(1 + chance.below(2000) as u64);
         config = config.with_slow_start(time);
     }
-    let refused = if chance.odds(25) { Refused::Wait } else { Refused::Close };
-    config.with_refused(refused).with_seed(chance.below(1000) as u64)
+    let overload = if chance.odds(25) { Overload::Close } else { Overload::Wait };
+    config.with_overload(overload).with_seed(chance.below(1000) as u64)
 }
 
 /// A rule of one's own, which now and then answers what cannot be.
@@ -97,7 +94,7 @@ impl Storm {
         let addresses = all[..=chance.below(all.len())].to_vec();
         let clients = 20 + chance.below(200);
         let fury = 1 + chance.below(20);
-        Self { world, chance, config, addresses, clients, fury, waited: 0 }
+        Self { world, chance, config, addresses, clients, fury }
     }
 
     /// Anything happens at any moment.
@@ -109,8 +106,11 @@ impl Storm {
             if self.chance.odds(self.fury) {
                 self.incident();
             } else if self.chance.odds(15) {
-                self.clients -= 1;
-                self.connect();
+                let burst = if self.chance.odds(30) { 1 + self.chance.below(12) } else { 1 };
+                for _ in 0..burst.min(self.clients) {
+                    self.clients -= 1;
+                    self.connect();
+                }
             } else {
                 self.world.drive_by(&mut self.chance, 4);
             }
@@ -119,9 +119,7 @@ impl Storm {
 
     /// What has happened has happened; who is well goes on, and time passes.
     pub(super) fn calm_down(&mut self) {
-        if self.config.refused() == Refused::Wait {
-            self.waited += self.world.primary.connections();
-        }
+        self.world.finish_retrieval();
         self.world.spawn_error = None;
         self.world.kernel.exhausted = false;
         for process in self.world.processes.values_mut() {
@@ -138,7 +136,6 @@ impl Storm {
         let workers: Vec<_> = self.world.primary.workers().collect();
         workers.iter().for_each(|worker| self.world.uncordon(*worker));
         self.come_to_rest();
-        self.relieve();
         assert_eq!(self.world.primary.connections(), 0, "nothing hangs");
         self.balance();
         for (worker, _) in self.world.processes.iter().filter(|(_, it)| it.is_healthy()) {
@@ -148,23 +145,7 @@ impl Storm {
             assert_eq!(process.application.requests.len(), 0, "every request is answered");
         }
         self.check_sockets();
-    }
-
-    /// Where connections that all have refused wait, a worker that begins to share their
-    /// listener gets them.
-    fn relieve(&mut self) {
-        if self.config.refused() == Refused::Close || self.world.primary.connections() == 0 {
-            return;
-        }
-        let sockets = self.world.kernel.sockets.values();
-        let mut addresses: Vec<_> = sockets.filter_map(|it| it.address.clone()).collect();
-        addresses.dedup();
-        let worker = self.world.fork();
-        self.come_to_rest();
-        for address in addresses {
-            self.world.listen(worker, &address);
-        }
-        self.come_to_rest();
+        self.check_passages();
     }
 
     /// A socket is open in the primary as long as somebody shares it. Where the kernel shares
@@ -196,6 +177,29 @@ impl Storm {
             let mut copies = socket.copies.clone();
             copies.sort_unstable();
             assert_eq!(copies, holders, "{socket:?}");
+        }
+    }
+
+    /// There is a passage for each share in a listener of connections, empty, with an end in the
+    /// primary and one in the worker.
+    fn check_passages(&self) {
+        let mut expected = Vec::new();
+        for (worker, process) in self.world.processes.iter().filter(|(_, it)| it.lives()) {
+            let of = |listener: &&ListenerId| {
+                let socket = &self.world.kernel.sockets[&(**listener, SlotId(0))];
+                !matches!(socket.address, Some(Address::Udp(_)))
+            };
+            let listeners = process.application.listeners.iter().filter(of);
+            expected.extend(listeners.map(|listener| (*worker, *listener)));
+        }
+        let passages = self.world.kernel.passages.values();
+        let mut found: Vec<_> = passages.clone().map(|it| (it.worker, it.listener)).collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+        for passage in passages {
+            assert_eq!(passage.copies, [Holder::Primary, Holder::Worker(passage.worker)]);
+            assert!(passage.queue.is_empty(), "nothing is left in {passage:?}");
         }
     }
 
@@ -247,6 +251,7 @@ impl Storm {
         assert_eq!(reset, self.world.kernel.reset, "only what nobody accepted is reset");
         let copies = self.world.kernel.connections.iter().map(|it| it.copies.len());
         assert_eq!(copies.sum::<usize>(), 0, "no descriptor leaks");
+        assert_eq!(self.world.kernel.passages.len(), 0, "nor a passage");
     }
 
     pub(super) fn fates(&self) -> impl Iterator<Item = Fate> {
@@ -291,7 +296,8 @@ impl Storm {
         let name = format!("connection {number}: {connection:?}");
         assert_eq!(connection.copies, [], "leaked: {name}");
         if connection.served {
-            assert_ne!(connection.closed, Some(Close::NoWorker), "served and closed: {name}");
+            let kept = matches!(connection.closed, None | Some(Close::Taken));
+            assert!(kept, "served and closed: {name}");
             return Fate::Served;
         }
         match connection.closed {
@@ -376,12 +382,12 @@ impl Storm {
         let Some(worker) = self.one(|it| it.lives() && it.stage != Stage::Asked) else { return };
         let chance = &mut self.chance;
         let process = self.world.process(worker);
-        match chance.below(9) {
-            0 => process.stage = Stage::Blocked,
-            1 | 2 => process.stage = Stage::Running,
-            3 => process.application.appetite = chance.below(20),
-            4 => process.application.returns += 1 + chance.below(3),
-            5..=7 => process.application.blind += 1 + chance.below(8),
+        match chance.below(12) {
+            0..=1 => process.stage = Stage::Blocked,
+            2..=4 => process.stage = Stage::Running,
+            5..=7 => process.application.appetite = chance.below(20),
+            8..=9 => process.application.returns += 1 + chance.below(3),
+            10 => process.application.blind += 1 + chance.below(3),
             _ => process.application.busy = chance.odds(50),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster_core::{Address, ExitStatus, ListenSpec, ListenerId, Signal, WorkerId};
+use cluster_core::{Address, ExitStatus, ListenSpec, ListenerId, Primary, Signal, WorkerId};
 
 use super::kernel::{Holder, Number};
 use super::process::{End, Stage};
@@ -11,7 +11,7 @@ use super::{World, words};
 /// In the primary.
 impl World {
     pub(crate) fn fork(&mut self) -> WorkerId {
-        let worker = self.primary.fork().expect("there is room");
+        let worker = self.primary().fork().expect("there is room");
         self.trace(">", || format!("fork {worker}"));
         self.drain_primary();
         worker
@@ -31,7 +31,8 @@ impl World {
     pub(crate) fn disconnect(&mut self, worker: WorkerId, kill_after: Option<Duration>) {
         self.trace(">", || format!("disconnect {worker}{}", patience(kill_after)));
         self.asked_to_leave(worker);
-        self.primary.disconnect(self.now, worker, kill_after).expect("a worker there is");
+        let now = self.now;
+        self.primary().disconnect(now, worker, kill_after).expect("a worker there is");
         self.drain_primary();
     }
 
@@ -39,34 +40,35 @@ impl World {
         self.trace(">", || format!("disconnect all{}", patience(kill_after)));
         let all: Vec<_> = self.primary.workers().collect();
         all.iter().for_each(|worker| self.asked_to_leave(*worker));
-        let id = self.primary.disconnect_all(self.now, kill_after);
+        let now = self.now;
+        let id = self.primary().disconnect_all(now, kill_after);
         self.witness.said_farewell(id, all);
         self.drain_primary();
     }
 
     pub(crate) fn kill(&mut self, worker: WorkerId, signal: Signal) {
         self.trace(">", || format!("kill {worker} {signal}"));
-        self.primary.kill(worker, signal).expect("a worker there is");
+        self.primary().kill(worker, signal).expect("a worker there is");
         self.drain_primary();
     }
 
     pub(crate) fn cordon(&mut self, worker: WorkerId) {
         self.trace(">", || format!("cordon {worker}"));
-        self.primary.cordon(worker).expect("a worker there is");
+        self.primary().cordon(worker).expect("a worker there is");
         self.drain_primary();
         assert!(self.primary.is_cordoned(worker));
     }
 
     pub(crate) fn uncordon(&mut self, worker: WorkerId) {
         self.trace(">", || format!("uncordon {worker}"));
-        self.primary.uncordon(worker).expect("a worker there is");
+        self.primary().uncordon(worker).expect("a worker there is");
         self.drain_primary();
         assert!(!self.primary.is_cordoned(worker));
     }
 
     pub(crate) fn close_channel(&mut self, worker: WorkerId) {
         self.trace(">", || format!("close the channel to {worker}"));
-        self.primary.close_channel(worker).expect("a worker there is");
+        self.primary().close_channel(worker).expect("a worker there is");
         self.drain_primary();
     }
 
@@ -82,8 +84,16 @@ impl World {
             self.kernel.close_all(Holder::Queue(worker));
             self.kernel.close_all(Holder::Up(worker));
         }
+        self.outgoing.clear();
+        self.retrieval = None;
         self.kernel.sockets.retain(|_, it| it.address.is_some());
         self.kernel.close_all(Holder::Primary);
+    }
+
+    /// The primary, when its host is free to hear a command.
+    fn primary(&mut self) -> &mut Primary {
+        self.finish_retrieval();
+        &mut self.primary
     }
 
     /// Leaving counts only while there is somebody to ask.

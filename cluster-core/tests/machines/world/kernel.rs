@@ -6,13 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use cluster_core::primary::Close;
 use cluster_core::{Address, ListenSpec, ListenerId, OsError, SlotId, WorkerId};
 
-/// The name of a descriptor: the number of a connection, or that of a [`socket`].
+use super::passage::Passage;
+
+/// The name of a descriptor: the number of a connection, of a [`socket`], or of a passage.
 pub(crate) type Number = usize;
 
 /// Sockets have numbers that no connection reaches.
 const SOCKETS: Number = 1_000_000;
 /// As many for each listener.
 const SLOTS: Number = 10_000;
+/// Passages have numbers that no socket reaches.
+pub(super) const PASSAGES: Number = 1_000_000_000;
 
 /// One of the sockets of a listener.
 pub(crate) type Place = (ListenerId, SlotId);
@@ -32,6 +36,8 @@ pub(crate) enum Holder {
     Queue(WorkerId),
     /// In the channel, on its way to the worker.
     Down(WorkerId),
+    /// In a passage to the worker.
+    Passage(WorkerId),
     Worker(WorkerId),
     /// In the channel, on its way to the primary.
     Up(WorkerId),
@@ -45,6 +51,8 @@ pub(crate) struct Kernel {
     /// Which of them is next.
     pub(crate) turn: usize,
     pub(crate) connections: Vec<Connection>,
+    pub(crate) passages: BTreeMap<Number, Passage>,
+    pub(super) passages_opened: usize,
     /// Addresses that somebody else listens on.
     pub(crate) busy: Vec<Address>,
     /// Sockets that the primary has inherited, by their descriptors.
@@ -76,7 +84,7 @@ pub(crate) struct Connection {
     pub(crate) accepted: bool,
     /// A worker has given it back.
     pub(crate) returned: bool,
-    /// The worker that said last that it has taken it.
+    /// The worker that has taken it last.
     pub(crate) taken_by: Option<WorkerId>,
     /// The worker whose application reads it.
     pub(crate) reader: Option<WorkerId>,
@@ -226,6 +234,9 @@ impl Kernel {
     fn copies(&mut self, number: Number) -> &mut Vec<Holder> {
         match place_of(number) {
             Some(place) => &mut self.sockets.get_mut(&place).expect("is open").copies,
+            None if number >= PASSAGES => {
+                &mut self.passages.get_mut(&number).expect("is open").copies
+            }
             None => &mut self.connections[number].copies,
         }
     }
@@ -237,6 +248,7 @@ impl Kernel {
             self.reset += if gone { socket.backlog.len() } else { 0 };
             !gone
         });
+        self.close_passages();
     }
 
     pub(crate) fn pass(&mut self, number: Number, from: Holder, to: Holder) {
@@ -251,6 +263,9 @@ impl Kernel {
         }
         for socket in self.sockets.values_mut() {
             socket.copies.retain(|it| *it != holder);
+        }
+        for passage in self.passages.values_mut() {
+            passage.copies.retain(|it| *it != holder);
         }
         self.close_sockets();
     }
@@ -300,9 +315,9 @@ pub(crate) fn socket((listener, slot): Place) -> Number {
     SOCKETS + listener * SLOTS + Number::from(slot.0)
 }
 
-/// Which socket this is, or `None` for a connection.
+/// Which socket this is, or `None` for a connection or a passage.
 pub(crate) fn place_of(number: Number) -> Option<Place> {
-    let number = number.checked_sub(SOCKETS)?;
+    let number = number.checked_sub(SOCKETS).filter(|_| number < PASSAGES)?;
     let listener = ListenerId(u32::try_from(number / SLOTS).expect("fits"));
     Some((listener, SlotId(u16::try_from(number % SLOTS).expect("fits"))))
 }

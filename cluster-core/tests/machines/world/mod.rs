@@ -3,8 +3,8 @@
 //! Nothing happens by itself: a [`Turn`] is one thing that can happen next. Messages, answers
 //! and ends of processes wait until their turn comes, which is how delays are made; what is
 //! promised about their order (one channel is first in, first out; all that a worker said is
-//! received before its end is) is all that holds a turn back. The hosts' duties are asserted
-//! where they are carried out.
+//! received before its end is; the primary's host does one thing at a time) is all that holds a
+//! turn back. The hosts' duties are asserted where they are carried out.
 
 pub(crate) mod chance;
 pub(crate) mod kernel;
@@ -12,7 +12,9 @@ pub(crate) mod process;
 pub(crate) mod witness;
 
 mod application;
+mod passage;
 mod primary_host;
+mod retrieval;
 mod words;
 mod worker_host;
 
@@ -24,8 +26,9 @@ use cluster_core::primary::Input;
 use cluster_core::{Address, Config, ExitStatus, ListenerId, OsError, Primary, SlotId, WorkerId};
 
 use chance::Chance;
-use kernel::{Kernel, Place};
+use kernel::{Kernel, Number, Place};
 use process::{End, Process, Stage, Work};
+use retrieval::{Outgoing, Retrieval};
 use witness::Witness;
 
 pub(crate) struct World {
@@ -42,6 +45,10 @@ pub(crate) struct World {
     pub(crate) room: usize,
     /// Listeners whose queues the primary wants to know.
     inspected: BTreeSet<ListenerId>,
+    /// The passages that the primary's host puts connections into.
+    outgoing: BTreeMap<(WorkerId, ListenerId), Outgoing>,
+    /// What the primary's host is busy with.
+    retrieval: Option<Retrieval>,
     /// What the operating system answers to the next spawns.
     pub(crate) spawn_error: Option<OsError>,
     config: Config,
@@ -68,6 +75,12 @@ pub(crate) struct Tally {
     /// Connections that the primary accepted in place of workers with sockets of their own.
     pub(crate) rescued: usize,
     pub(crate) returned: usize,
+    /// Connections that were taken back from workers that had closed their listeners.
+    pub(crate) taken_back: usize,
+    /// Connections that were found in the passages of workers that had gone.
+    pub(crate) recovered: usize,
+    /// Connections that workers took while the primary took back the rest.
+    pub(crate) raced: usize,
     /// How often a worker was asked whether it is awake.
     pub(crate) probes: usize,
     pub(crate) slots_refused: usize,
@@ -86,8 +99,15 @@ pub(crate) enum Turn {
     ReadDown(WorkerId),
     Work(WorkerId),
     ReadUp(WorkerId),
+    /// The primary's host looks what a worker has taken.
+    Look(WorkerId),
+    /// The primary's host takes the next connection back.
+    TakeBack,
     Accept(Place),
-    Take(WorkerId),
+    /// The worker takes a connection out of a passage.
+    Take(WorkerId, Number),
+    /// The worker closes its ends of passages that it has no use for.
+    LetGo(WorkerId),
     /// The worker accepts from a socket that it has itself.
     AcceptOwn(WorkerId, Place),
     Finish(WorkerId),
@@ -111,6 +131,8 @@ impl World {
             deadline: None,
             room: 64,
             inspected: BTreeSet::new(),
+            outgoing: BTreeMap::new(),
+            retrieval: None,
             spawn_error: None,
             config,
             trace: Trace::Nowhere,
@@ -134,7 +156,7 @@ impl World {
 
     /// All that can happen next, in the order in which [`drive`](Self::drive) would have it.
     pub(crate) fn turns(&self) -> Vec<Turn> {
-        let mut turns = Vec::new();
+        let mut turns: Vec<_> = self.retrieval.iter().map(|_| Turn::TakeBack).collect();
         for (&worker, process) in &self.processes {
             if process.stage == Stage::Asked {
                 turns.push(Turn::Spawn(worker));
@@ -148,8 +170,11 @@ impl World {
             }
         }
         turns.extend(self.inspected.iter().map(|listener| Turn::Inspect(*listener)));
+        turns.extend(self.takers().map(Turn::Look));
         for (&worker, process) in &self.processes {
             turns.extend(process.turns(worker));
+            let inside = |passage| self.kernel.inside(passage) > 0;
+            turns.extend(process.next_to_take(inside).map(|it| Turn::Take(worker, it)));
             let waits = |place| !self.kernel.sockets[&place].backlog.is_empty();
             turns.extend(process.next_to_accept(waits).map(|it| Turn::AcceptOwn(worker, it)));
         }
@@ -157,6 +182,9 @@ impl World {
             if socket.accepting && !socket.backlog.is_empty() {
                 turns.push(Turn::Accept(place));
             }
+        }
+        if self.retrieval.is_some() {
+            turns.retain(|turn| !turn.is_the_primarys());
         }
         turns
     }
@@ -174,7 +202,10 @@ impl World {
             Turn::Work(worker) => self.work(worker),
             Turn::ReadUp(worker) => self.read_up(worker),
             Turn::Accept(place) => self.accept(place),
-            Turn::Take(worker) => self.take(worker),
+            Turn::Look(worker) => self.look(worker),
+            Turn::TakeBack => self.take_back(),
+            Turn::Take(worker, passage) => self.take(worker, passage),
+            Turn::LetGo(worker) => self.let_go(worker),
             Turn::AcceptOwn(worker, place) => self.accept_own(worker, place),
             Turn::Finish(worker) => self.finish(worker),
             Turn::Idle(worker) => self.idle(worker),
@@ -218,6 +249,7 @@ impl World {
 
     /// Time passes; the primary is told when its deadline has come.
     pub(crate) fn pass(&mut self, time: Duration) {
+        self.finish_retrieval();
         self.trace(">", || format!("{time:?} pass"));
         self.now += time;
         if self.deadline.is_some_and(|at| at <= self.now) {
@@ -259,15 +291,45 @@ impl World {
     }
 }
 
+impl Turn {
+    /// The primary's host does it, and so not while it does something else.
+    const fn is_the_primarys(self) -> bool {
+        match self {
+            Self::Spawn(_)
+            | Self::Bind(_)
+            | Self::OpenSlot(_)
+            | Self::Inspect(_)
+            | Self::WriteDown(_)
+            | Self::ReadUp(_)
+            | Self::Look(_)
+            | Self::Accept(_)
+            | Self::EndUp(_)
+            | Self::Reap(_) => true,
+            Self::ReadDown(_)
+            | Self::Work(_)
+            | Self::TakeBack
+            | Self::Take(..)
+            | Self::LetGo(_)
+            | Self::AcceptOwn(..)
+            | Self::Finish(_)
+            | Self::Idle(_)
+            | Self::Return(_)
+            | Self::EndDown(_) => false,
+        }
+    }
+}
+
 impl Process {
     fn turns(&self, worker: WorkerId) -> impl Iterator<Item = Turn> {
         let (link, application, runs) = (&self.link, &self.application, self.runs());
         let receives = runs && link.worker_end == End::Open && !link.end_seen;
         let works = match self.works.front() {
             Some(Work::Say(_)) => link.up.len() < link.room || link.primary_end == End::Closed,
-            Some(Work::Deliver { .. } | Work::CloseChannel | Work::Later(_)) => true,
+            Some(Work::CloseChannel | Work::Later(_)) => true,
             None => false,
         };
+        // First the agent says that it closes, and the application hears of it later.
+        let drops = !application.dropping.is_empty() && self.works.is_empty();
         let left = application.disconnected && self.is_idle() && self.works.is_empty();
         let heard = link.up.is_empty() || link.primary_end == End::Closed;
         [
@@ -275,7 +337,7 @@ impl Process {
             (receives && !link.down.is_empty(), Turn::ReadDown(worker)),
             (runs && works, Turn::Work(worker)),
             (link.primary_end != End::Closed && !link.up.is_empty(), Turn::ReadUp(worker)),
-            (runs && self.next_to_take().is_some(), Turn::Take(worker)),
+            (runs && drops, Turn::LetGo(worker)),
             (runs && !application.serving.is_empty() && !application.busy, Turn::Finish(worker)),
             (runs && application.watched && self.is_idle(), Turn::Idle(worker)),
             (runs && left, Turn::Return(worker)),

@@ -1,9 +1,9 @@
 //! The host's part in the primary: carries out actions, reports facts.
 
-use cluster_core::primary::{Action, Event, Input};
+use cluster_core::primary::{Action, Close, Event, Input};
 use cluster_core::{
-    HandleName, HandleToken, ListenerId, Output, Pid, Schedule, Sharing, SlotId, ToPrimary,
-    ToWorker, WorkerId,
+    Address, HandleName, HandleToken, ListenerId, Output, Pid, RequestId, Schedule, Sharing,
+    SlotId, ToPrimary, ToWorker, WorkerId,
 };
 
 use super::kernel::{self, Holder, Number, Place, TOO_MANY_FILES};
@@ -53,7 +53,10 @@ impl World {
                 self.processes.insert(worker, Process::new(self.room));
             }
             Action::Signal { worker, signal } => self.signal(worker, signal),
-            Action::Send { worker, message, handle } => self.queue(worker, message, handle),
+            Action::Send { worker, message } => self.say(worker, message),
+            Action::Hand { worker, listener, handoff, connection, peer } => {
+                self.hand(worker, listener, handoff, connection, peer);
+            }
             Action::Lend { worker, message, listener, slot } => {
                 self.lend(worker, message, (listener, slot));
             }
@@ -71,26 +74,26 @@ impl World {
             Action::CloseListener { listener } => self.close_sockets(listener),
             Action::Close { connection, why } => {
                 let number = number_of(&connection);
-                self.kernel.close(number, Holder::Primary);
+                // Its own copy of what is taken was closed when it was put in.
+                if why != Close::Taken {
+                    self.kernel.close(number, Holder::Primary);
+                }
                 self.kernel.connections[number].closed = Some(why);
             }
         }
     }
 
-    fn queue(&mut self, worker: WorkerId, message: ToWorker, handle: Option<HandleName>) {
-        assert_eq!(message.handles(), usize::from(handle.is_some()), "as the message says");
+    fn say(&mut self, worker: WorkerId, message: ToWorker) {
+        assert_eq!(message.handles(), 0, "what carries a descriptor is said otherwise");
         self.hears(worker, &message);
-        self.note_grant(&message);
         self.tally.probes += usize::from(message == ToWorker::Probe);
-        let number = handle.map(|name| usize::try_from(name.0).expect("a number"));
-        if let (&ToWorker::Connection { handoff, peer, .. }, Some(number)) = (&message, number) {
-            let connection = &self.kernel.connections[number];
-            assert!(connection.reader.is_none(), "a connection that is read is not handed out");
-            assert_eq!(peer, Some(connection.peer), "the right other end");
-            assert!(connection.copies.contains(&Holder::Primary), "the primary has a copy");
-            self.witness.handed(handoff, worker, number);
+        if let ToWorker::Listen { request, result: Ok(grant) } = &message {
+            let (request, listener) = (*request, grant.listener);
+            if has_connections(&grant.address) && self.kernel.exhausted {
+                return self.lend_failed(worker, request, listener, "a passage");
+            }
         }
-        self.process(worker).link.queue.push_back((message, number));
+        self.queue(worker, message, None);
     }
 
     /// The copy is made at once: the primary may close its own before the message is written.
@@ -106,22 +109,33 @@ impl World {
         self.hears(worker, &message);
         if self.kernel.exhausted {
             let name = words::place(place);
-            self.trace(">", || format!("no descriptor is left for a copy of {name}"));
-            let error = TOO_MANY_FILES;
-            let input = Input::LendFailed { worker, request, listener, error };
-            return self.primary.handle_input(self.now, input);
+            return self.lend_failed(worker, request, listener, &format!("a copy of {name}"));
         }
-        self.note_grant(&message);
         let number = kernel::socket(place);
         assert!(self.kernel.sockets_of(Holder::Primary).contains(&place), "there is one");
         self.kernel.open(number, Holder::Queue(worker));
-        self.process(worker).link.queue.push_back((message, Some(number)));
+        self.queue(worker, message, Some(number));
     }
 
-    fn note_grant(&mut self, message: &ToWorker) {
-        if let ToWorker::Listen { result: Ok(grant), .. } = message {
+    fn lend_failed(&mut self, worker: WorkerId, request: RequestId, of: ListenerId, what: &str) {
+        self.trace(">", || format!("no descriptor is left for {what}"));
+        let error = TOO_MANY_FILES;
+        let input = Input::LendFailed { worker, request, listener: of, error };
+        self.primary.handle_input(self.now, input);
+    }
+
+    /// What is to be written. A grant for connections comes after its passage.
+    fn queue(&mut self, worker: WorkerId, message: ToWorker, number: Option<Number>) {
+        if let ToWorker::Listen { result: Ok(grant), .. } = &message {
+            let listener = grant.listener;
             self.witness.granted(grant);
+            if has_connections(&grant.address) {
+                let passage = self.open_passage(worker, listener);
+                let frame = (ToWorker::Passage { listener }, Some(passage));
+                self.process(worker).link.queue.push_back(frame);
+            }
         }
+        self.process(worker).link.queue.push_back((message, number));
     }
 
     fn hears(&self, worker: WorkerId, message: &ToWorker) {
@@ -202,36 +216,30 @@ impl World {
         self.tell_primary(Input::Accepted { listener, connection: token(number), peer });
     }
 
-    /// The primary's host writes one message into the channel, with a copy of the descriptor.
+    /// The primary's host writes one message into the channel, with the descriptor that it
+    /// has for it.
     pub(super) fn write_down(&mut self, worker: WorkerId) {
         let link = &mut self.processes.get_mut(&worker).expect("there is").link;
         let (message, number) = link.queue.pop_front().expect("something to say");
-        let is_socket = number.is_some_and(|number| kernel::place_of(number).is_some());
         if link.worker_end == End::Closed && !link.held {
             // EPIPE, which never is the primary's concern
-            if let Some(number) = number.filter(|_| is_socket) {
+            if let Some(number) = number {
                 self.kernel.close(number, Holder::Queue(worker));
             }
             return;
         }
-        if let Some(number) = number.filter(|_| is_socket) {
+        if let Some(number) = number {
             self.kernel.pass(number, Holder::Queue(worker), Holder::Down(worker));
-        } else if let Some(number) = number {
-            let copies = &self.kernel.connections[number].copies;
-            assert!(copies.contains(&Holder::Primary), "what is sent is still open");
-            self.kernel.open(number, Holder::Down(worker));
         }
         link.down.push_back((message, number));
     }
 
+    /// What the worker took before it said this is told first.
     pub(super) fn read_up(&mut self, worker: WorkerId) {
+        self.look(worker);
         let (message, number) = self.process(worker).link.up.pop_front().expect("said");
-        match message {
-            ToPrimary::Taken { handoff } | ToPrimary::Refused { handoff } => {
-                self.witness.answered(worker, handoff);
-            }
-            ToPrimary::Leaving => self.witness.left(worker),
-            _ => {}
+        if let ToPrimary::Leaving = message {
+            self.witness.left(worker);
         }
         if let Some(number) = number {
             self.kernel.pass(number, Holder::Up(worker), Holder::Primary);
@@ -239,24 +247,27 @@ impl World {
             (connection.taken_by, connection.returned) = (None, true);
             self.tally.returned += 1;
         }
+        if let ToPrimary::Close { listener } = message {
+            let then = Input::Received { worker, message, handle: None };
+            return self.retrieve(worker, Some(listener), then);
+        }
         self.tell_primary(Input::Received { worker, message, handle: number.map(token) });
     }
 
     /// All that the worker said has been received, and its end is closed.
     pub(super) fn end_up(&mut self, worker: WorkerId) {
         self.close_primary_end(worker);
-        self.tell_primary(Input::ChannelClosed { worker });
+        self.retrieve(worker, None, Input::ChannelClosed { worker });
     }
 
     /// Something came over the channel that makes no sense, or the system failed it.
     pub(crate) fn break_channel(&mut self, worker: WorkerId) {
+        self.finish_retrieval();
         self.trace(">", || format!("the channel to worker {worker} breaks"));
-        self.close_primary_end(worker);
-        self.tell_primary(Input::ChannelBroken { worker });
+        self.end_up(worker);
     }
 
     fn close_primary_end(&mut self, worker: WorkerId) {
-        self.witness.gone(worker);
         self.kernel.close_all(Holder::Queue(worker));
         let link = &mut self.process(worker).link;
         link.primary_end = End::Closed;
@@ -276,22 +287,23 @@ impl World {
         process.stage = Stage::Reaped;
         process.link.queue.clear();
         self.kernel.close_all(Holder::Queue(worker));
-        self.witness.gone(worker);
-        self.tell_primary(Input::Exited { worker, status });
+        self.retrieve(worker, None, Input::Exited { worker, status });
     }
 
     /// What must hold whenever the primary's outputs are drained.
     fn audit(&mut self) {
-        let held = self.kernel.copies_of(Holder::Primary);
+        let in_flight = self.witness.connections_in_flight();
+        let held = |(number, it): &(Number, &kernel::Connection)| {
+            in_flight.contains(number) || it.copies.contains(&Holder::Primary)
+        };
+        let held = self.kernel.connections.iter().enumerate().filter(held).count();
         self.tally.budget_reached += usize::from(held >= self.config.budget());
         assert_eq!(self.primary.connections(), held, "one owner for each connection");
         for worker in self.primary.workers() {
             let untaken = self.witness.untaken(worker);
             assert!(untaken <= self.config.window(), "worker {worker} holds {untaken} untaken");
         }
-        let in_flight = self.witness.in_flight.len();
-        assert!(in_flight <= held, "what is in flight is kept");
-        assert!(in_flight <= self.config.budget(), "no more is in flight than may be");
+        assert!(in_flight.len() <= self.config.budget(), "no more is in flight than may be");
         let accepts = self.kernel.sockets.values().any(|it| it.accepting);
         assert!(!accepts || held < self.config.budget(), "no more is accepted than may be");
         if self.config.schedule() == Schedule::None {
@@ -307,6 +319,11 @@ impl World {
             assert!(!both || first, "where the kernel spreads, the workers accept");
         }
     }
+}
+
+/// What comes through a passage: connections, and no datagrams.
+fn has_connections(address: &Address) -> bool {
+    !matches!(address, Address::Udp(_))
 }
 
 /// The core's right to decide about connection `number`.

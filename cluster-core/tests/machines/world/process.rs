@@ -1,12 +1,10 @@
 //! A worker's process: its machine, its host, its application, and the channel to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
 
 use cluster_core::agent::{Action, Event};
 use cluster_core::{
-    Agent, ExitStatus, HandleToken, ListenError, ListenerId, Output, RequestId, SlotId, ToPrimary,
-    ToWorker,
+    Agent, ExitStatus, ListenError, ListenerId, Output, RequestId, SlotId, ToPrimary, ToWorker,
 };
 
 use super::kernel::{Number, Place};
@@ -19,6 +17,8 @@ pub(crate) struct Process {
     pub(crate) link: Link,
     /// What the worker's host has yet to do, in this order.
     pub(crate) works: VecDeque<Work>,
+    /// What the worker read last is a passage, whose grant is to follow.
+    pub(crate) announced: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,6 @@ pub(crate) type Frame<Message> = (Message, Option<Number>);
 #[derive(Debug)]
 pub(crate) enum Work {
     Say(Frame<ToPrimary>),
-    Deliver {
-        listener: ListenerId,
-        connection: HandleToken,
-        peer: Option<SocketAddr>,
-    },
     CloseChannel,
     /// Comes after the channel is closed, and so is carried out after it.
     Later(Output<Action, Event>),
@@ -82,9 +77,13 @@ pub(crate) struct Application {
     /// What came with its listeners.
     pub(crate) data: Vec<Vec<u8>>,
     pub(crate) failed: Vec<ListenError>,
+    /// Its ends of passages.
+    pub(crate) passages: BTreeMap<ListenerId, Number>,
+    /// Those that it has no use for and has not closed yet.
+    pub(crate) dropping: Vec<Number>,
     /// How many connections it will take.
     pub(crate) appetite: usize,
-    /// How many of the connections delivered it will not look at.
+    /// How many of the connections that it takes it will not look at.
     pub(crate) returns: usize,
     /// How many descriptors the process has no room for.
     pub(crate) blind: usize,
@@ -106,6 +105,7 @@ impl Process {
             application: Application::new(),
             link: Link::new(room),
             works: VecDeque::new(),
+            announced: false,
         }
     }
 
@@ -122,11 +122,14 @@ impl Process {
         self.runs() && self.link.is_whole() && !self.agent.is_leaving()
     }
 
-    /// The next listener that the application would take a connection of.
-    pub(crate) fn next_to_take(&self) -> Option<ListenerId> {
-        let waits = |listener: &&ListenerId| self.agent.untaken(**listener) > 0;
-        let hungry = self.application.appetite > 0;
-        self.application.listeners.iter().find(waits).filter(|_| hungry).copied()
+    /// The next passage that the application would take a connection out of, if one is there.
+    pub(crate) fn next_to_take(&self, inside: impl Fn(Number) -> bool) -> Option<Number> {
+        let application = &self.application;
+        let hungry = application.appetite > 0 && self.runs();
+        let of = |listener| application.passages.get(listener);
+        let mut passages =
+            application.listeners.iter().filter_map(of).chain(&application.dropping).copied();
+        passages.find(|passage| hungry && inside(*passage))
     }
 
     /// A listener that the application would accept from itself, if somebody waits there.
@@ -141,8 +144,7 @@ impl Process {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        let delivers = |work: &Work| matches!(work, Work::Deliver { .. });
-        self.application.is_idle() && !self.works.iter().any(delivers)
+        self.application.is_idle()
     }
 }
 
@@ -187,6 +189,8 @@ impl Application {
             requests: BTreeSet::new(),
             listeners: Vec::new(),
             adopted: BTreeMap::new(),
+            passages: BTreeMap::new(),
+            dropping: Vec::new(),
             data: Vec::new(),
             failed: Vec::new(),
             appetite: usize::MAX,
@@ -201,7 +205,8 @@ impl Application {
     }
 
     fn is_idle(&self) -> bool {
-        self.serving.is_empty() && self.requests.is_empty() && !self.busy
+        let alone = self.serving.is_empty() && self.dropping.is_empty();
+        alone && self.requests.is_empty() && !self.busy
     }
 
     pub(crate) fn hear(&mut self, event: Event) {
@@ -217,7 +222,7 @@ impl Application {
                 self.failed.push(error);
             }
             Event::Closed { listener } => self.listeners.retain(|it| *it != listener),
-            Event::Available { .. } | Event::Draining => {}
+            Event::Draining => {}
             Event::Cordoned { cordoned } => {
                 let before = std::mem::replace(&mut self.cordoned, cordoned);
                 assert_ne!(before, cordoned, "told when it changes");

@@ -1,6 +1,6 @@
 //! Watches what the primary tells its application, and knows what it should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_core::primary::Event;
 use cluster_core::{FarewellId, Grant, HandoffId, ListenerId, Primary, WorkerId};
@@ -13,7 +13,7 @@ pub(crate) struct Witness {
     farewells: BTreeMap<FarewellId, Vec<WorkerId>>,
     /// What the sharers of each listener were told to know.
     data: BTreeMap<ListenerId, Vec<u8>>,
-    /// Connections handed to workers that have not answered.
+    /// Connections handed to workers, of which the primary knows no more.
     pub(crate) in_flight: BTreeMap<HandoffId, (WorkerId, Number)>,
 }
 
@@ -65,17 +65,21 @@ impl Witness {
         known.clone_from(&grant.data);
     }
 
-    pub(crate) fn answered(&mut self, worker: WorkerId, handoff: HandoffId) {
-        if self.in_flight.get(&handoff).is_some_and(|&(to, _)| to == worker) {
-            self.in_flight.remove(&handoff);
-        }
+    /// The primary is told that it was taken, or taken back.
+    pub(crate) fn settled(&mut self, worker: WorkerId, handoff: HandoffId) {
+        let settled = self.in_flight.remove(&handoff);
+        assert!(settled.is_some_and(|(to, _)| to == worker), "told once");
+    }
+
+    pub(crate) fn connections_in_flight(&self) -> BTreeSet<Number> {
+        self.in_flight.values().map(|(_, number)| *number).collect()
     }
 
     pub(crate) fn gone(&mut self, worker: WorkerId) {
         self.in_flight.retain(|_, (to, _)| *to != worker);
     }
 
-    /// How many connections `worker` was handed and has not answered for.
+    /// How many connections `worker` was handed and is not known to have taken.
     pub(crate) fn untaken(&self, worker: WorkerId) -> usize {
         self.in_flight.values().filter(|(to, _)| *to == worker).count()
     }

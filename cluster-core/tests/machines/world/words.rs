@@ -4,7 +4,7 @@ use cluster_core::agent;
 use cluster_core::primary;
 use cluster_core::{Grant, HandleName, HandleToken, SlotId, ToPrimary, ToWorker};
 
-use super::kernel::{Place, place_of};
+use super::kernel::{PASSAGES, Place, place_of};
 
 /// A connection's letter.
 pub(crate) fn letter(number: usize) -> String {
@@ -36,8 +36,9 @@ pub(crate) fn primary_action(action: &primary::Action) -> String {
     match action {
         Action::Spawn { worker } => format!("spawn {worker}"),
         Action::Signal { worker, signal } => format!("signal {worker} {signal}"),
-        Action::Send { worker, message, handle } => {
-            format!("say to {worker}: {}{}", to_worker(message), riding(handle.as_ref()))
+        Action::Send { worker, message } => format!("say to {worker}: {}", to_worker(message)),
+        Action::Hand { worker, listener, handoff, connection, peer: _ } => {
+            format!("hand {} of l{} to {worker} as h{}", named(*connection), listener.0, handoff.0)
         }
         Action::Lend { worker, message, listener, slot } => {
             let socket = place((*listener, *slot));
@@ -92,8 +93,8 @@ pub(crate) fn agent_action(action: &agent::Action) -> String {
             let name = handle.as_ref().map(HandleToken::name);
             format!("say: {}{}", to_primary(message), riding(name.as_ref()))
         }
-        Action::Deliver { listener, connection, peer: _ } => {
-            format!("deliver {} from l{}", token(connection), listener.0)
+        Action::AdoptPassage { listener, passage: _ } => {
+            format!("adopt the passage of l{}", listener.0)
         }
         Action::Adopt { listener, socket: _ } => format!("adopt l{}", listener.0),
         Action::Close { connection } => format!("close {}", token(connection)),
@@ -114,7 +115,6 @@ pub(crate) fn agent_event(event: &agent::Event) -> String {
         Event::ListenFailed { request, error } => {
             format!("* listen failed r{}: {error}", request.0)
         }
-        Event::Available { listener } => format!("* available l{}", listener.0),
         Event::Closed { listener } => format!("* closed l{}", listener.0),
         Event::Cordoned { cordoned: true } => "* cordoned".to_owned(),
         Event::Cordoned { cordoned: false } => "* uncordoned".to_owned(),
@@ -131,8 +131,6 @@ fn to_primary(message: &ToPrimary) -> String {
         }
         ToPrimary::Listening { listener } => format!("listening l{}", listener.0),
         ToPrimary::Close { listener } => format!("close l{}", listener.0),
-        ToPrimary::Taken { handoff } => format!("taken h{}", handoff.0),
-        ToPrimary::Refused { handoff } => format!("refused h{}", handoff.0),
         ToPrimary::Returned { listener, peer: _ } => format!("returned l{}", listener.0),
         ToPrimary::Finished { count } => format!("finished {count}"),
         ToPrimary::Awake => "awake".to_owned(),
@@ -148,9 +146,6 @@ fn to_worker(message: &ToWorker) -> String {
             format!("grant r{} l{} {address}{}", request.0, listener.0, data(known))
         }
         ToWorker::Listen { request, result: Err(error) } => format!("deny r{}: {error}", request.0),
-        ToWorker::Connection { listener, handoff, peer: _ } => {
-            format!("connection l{} h{}", listener.0, handoff.0)
-        }
         ToWorker::Cordon => "cordon".to_owned(),
         ToWorker::Uncordon => "uncordon".to_owned(),
         ToWorker::Probe => "probe".to_owned(),
@@ -170,5 +165,8 @@ fn token(token: &HandleToken) -> String {
 
 fn named(name: HandleName) -> String {
     let number = usize::try_from(name.0).expect("a number");
+    if number >= PASSAGES {
+        return "a passage".to_owned();
+    }
     place_of(number).map_or_else(|| letter(number), |it| format!("the socket of {}", place(it)))
 }

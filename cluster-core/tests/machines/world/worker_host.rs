@@ -1,9 +1,12 @@
 //! The host's part in a worker, and its application's.
 
 use cluster_core::agent::{Action, Event, Input};
-use cluster_core::{Address, ExitStatus, ListenerId, Output, Signal, ToPrimary, WorkerId};
+use cluster_core::{
+    Address, ExitStatus, ListenerId, Output, Signal, ToPrimary, ToWorker, WorkerId,
+};
 
-use super::kernel::{self, Holder, Place};
+use super::kernel::{self, Holder, Number, Place};
+use super::passage::Passage;
 use super::primary_host::{number_of, token};
 use super::process::{End, Stage, Work};
 use super::{World, words};
@@ -54,16 +57,10 @@ impl World {
                 let number = handle.as_ref().map(number_of);
                 process.works.push_back(Work::Say((message, number)));
             }
-            Output::Action(Action::Deliver { listener, connection, peer }) => {
-                let number = number_of(&connection);
-                self.kernel.connections[number].taken_by = Some(worker);
-                process.works.push_back(Work::Deliver { listener, connection, peer });
-            }
             Output::Action(Action::Close { connection }) => {
                 let number = number_of(&connection);
                 self.kernel.close(number, Holder::Worker(worker));
-                if kernel::place_of(number).is_none() {
-                    let connection = &mut self.kernel.connections[number];
+                if let Some(connection) = self.kernel.connections.get_mut(number) {
                     connection.dropped |= connection.taken_by == Some(worker);
                 }
             }
@@ -71,6 +68,13 @@ impl World {
                 let (of, slot) = kernel::place_of(number_of(&socket)).expect("a socket");
                 assert_eq!(of, listener, "the right socket");
                 let before = process.application.adopted.insert(listener, slot);
+                assert_eq!(before, None, "adopted once");
+            }
+            Output::Action(Action::AdoptPassage { listener, passage }) => {
+                let number = number_of(&passage);
+                let Passage { worker: to, listener: of, .. } = self.kernel.passages[&number];
+                assert_eq!((to, of), (worker, listener), "the right passage");
+                let before = process.application.passages.insert(listener, number);
                 assert_eq!(before, None, "adopted once");
             }
             Output::Action(Action::WatchIdle) => process.application.watched = true,
@@ -104,17 +108,6 @@ impl World {
                     None => {}
                 }
             }
-            Work::Deliver { listener, connection, peer } => {
-                let application = &mut process.application;
-                if application.returns > 0 {
-                    application.returns -= 1;
-                    process.agent.give_back(listener, connection, peer);
-                    return self.drain_agent(worker);
-                }
-                let number = number_of(&connection);
-                application.serving.push_back(number);
-                self.kernel.read(number, worker);
-            }
             Work::CloseChannel => self.close_worker_end(worker),
             Work::Later(output) => self.carry_out_in(worker, output),
         }
@@ -131,6 +124,8 @@ impl World {
             None => {}
         }
         let handle = number.filter(|_| !blind).map(token);
+        let announced = matches!(message, ToWorker::Passage { .. }) && handle.is_some();
+        self.process(worker).announced = announced;
         self.tell_agent(worker, Input::Received { message, handle });
     }
 
@@ -165,40 +160,57 @@ impl World {
         }
     }
 
-    pub(super) fn take(&mut self, worker: WorkerId) {
-        let process = self.process(worker);
-        let listener = process.next_to_take().expect("something to take");
-        assert!(process.agent.take(listener), "there was one");
-        process.application.appetite -= 1;
-        self.drain_agent(worker);
+    /// The application takes a connection out of a passage, and may give it back.
+    pub(super) fn take(&mut self, worker: WorkerId, passage: Number) {
+        let listener = self.kernel.passages[&passage].listener;
+        let taken = self.kernel.take_out(passage, Holder::Worker(worker));
+        let (_, number) = taken.expect("something to take");
+        self.tally.raced += usize::from(!self.outgoing.contains_key(&(worker, listener)));
+        let name = words::letter(number);
+        self.trace(">", || format!("worker {worker} takes {name} from l{}", listener.0));
+        self.has(worker, listener, number, true);
     }
 
     /// The application accepts from a socket that it has itself, and may give back what it
     /// accepted.
     pub(super) fn accept_own(&mut self, worker: WorkerId, place: Place) {
         let number = self.kernel.accept(place, Holder::Worker(worker));
-        let connection = &mut self.kernel.connections[number];
-        connection.taken_by = Some(worker);
-        let peer = Some(connection.peer);
         let is_datagram = matches!(self.kernel.sockets[&place].address, Some(Address::Udp(_)));
         self.tally.accepted_by_workers += 1;
         let name = words::letter(number);
         self.trace(">", || format!("worker {worker} accepts {name} from {}", words::place(place)));
+        self.has(worker, place.0, number, !is_datagram);
+    }
+
+    /// The application has a connection: it looks at it, or gives it back.
+    fn has(&mut self, worker: WorkerId, of: ListenerId, number: Number, returnable: bool) {
+        let connection = &mut self.kernel.connections[number];
+        connection.taken_by = Some(worker);
+        let peer = Some(connection.peer);
         let process = self.process(worker);
         process.application.appetite -= 1;
-        if process.application.returns > 0 && !is_datagram {
+        if process.application.returns > 0 && returnable {
             process.application.returns -= 1;
-            process.agent.give_back(place.0, token(number), peer);
+            process.agent.give_back(of, token(number), peer);
             return self.drain_agent(worker);
         }
         process.application.serving.push_back(number);
         self.kernel.read(number, worker);
     }
 
-    /// The application closes its copy of a listener's socket, if it has one.
+    /// The application closes its copy of a listener's socket, if it has one, and will close
+    /// its end of the passage.
     pub(super) fn close_own(&mut self, worker: WorkerId, listener: ListenerId) {
-        if let Some(slot) = self.process(worker).application.adopted.remove(&listener) {
+        let application = &mut self.process(worker).application;
+        application.dropping.extend(application.passages.remove(&listener));
+        if let Some(slot) = application.adopted.remove(&listener) {
             self.kernel.close(kernel::socket((listener, slot)), Holder::Worker(worker));
+        }
+    }
+
+    pub(super) fn let_go(&mut self, worker: WorkerId) {
+        for passage in std::mem::take(&mut self.process(worker).application.dropping) {
+            self.kernel.close(passage, Holder::Worker(worker));
         }
     }
 
@@ -214,12 +226,12 @@ impl World {
         let adopted = application.adopted.iter().map(|(listener, slot)| (*listener, *slot));
         assert!(sockets.iter().copied().eq(adopted), "{sockets:?} are not the application's");
         assert_eq!(application.cordoned, process.agent.is_cordoned(), "as it was told");
-        let untaken = application.listeners.iter().map(|it| process.agent.untaken(*it));
-        let on_the_way = |work: &&Work| {
-            matches!(work, Work::Deliver { .. } | Work::Say((ToPrimary::Returned { .. }, _)))
-        };
-        let on_the_way = process.works.iter().filter(on_the_way).count();
-        let expected = untaken.sum::<usize>() + on_the_way + application.serving.len();
+        let announced = usize::from(process.announced && process.agent.is_connected());
+        let own = application.passages.len() + application.dropping.len() + announced;
+        let ends = self.kernel.passages_of(Holder::Worker(worker));
+        assert_eq!(ends, own, "each end of a passage is somebody's");
+        let returns = |work: &&Work| matches!(work, Work::Say((ToPrimary::Returned { .. }, _)));
+        let expected = process.works.iter().filter(returns).count() + application.serving.len();
         let held = self.kernel.copies_of(Holder::Worker(worker));
         assert_eq!(held, expected, "each connection is somebody's");
     }
@@ -256,6 +268,8 @@ impl World {
         process.stage = Stage::Ended(status);
         process.works.clear();
         process.application.adopted.clear();
+        process.application.passages.clear();
+        process.application.dropping.clear();
         self.statuses.push(status);
         self.kernel.close_all(Holder::Worker(worker));
         self.close_worker_end(worker);

@@ -1,5 +1,6 @@
 //! Carrying out what the core has decided.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -7,10 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_core::primary::{Action, Event as CoreEvent, Input};
-use cluster_core::{
-    HandleName, ListenerId, OsError, Pid, Signal, SlotId, ToWorker, WorkerId, WorkerState,
-};
-use cluster_ipc::Encoding;
+use cluster_core::{ListenerId, OsError, Pid, Signal, SlotId, ToWorker, WorkerId, WorkerState};
+use cluster_ipc::{Encoding, Slip};
 use nix::errno::Errno;
 
 use super::{Birth, Body, Entry, News, Notice, Place, PrimaryHost};
@@ -31,9 +30,12 @@ impl PrimaryHost {
         match action {
             Action::Spawn { worker } => self.spawn(now, worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
-            Action::Send { worker, message, handle } => self.say(worker, &message, handle),
+            Action::Send { worker, message } => self.say(now, worker, &message, None),
             Action::Lend { worker, message, listener, slot } => {
-                self.lend(now, worker, &message, listener, slot);
+                self.say(now, worker, &message, Some((listener, slot)));
+            }
+            Action::Hand { worker, listener, handoff, connection, peer } => {
+                self.hand(worker, listener, Slip { handoff, peer }, connection);
             }
             Action::EndChannel { worker } => {
                 if let Some(link) = self.link(worker) {
@@ -115,16 +117,26 @@ impl PrimaryHost {
                 continue;
             };
             let place = Place::Channel(worker);
-            if link.wants_flush() && self.ready.flush(place, link) == Flushed::Refused {
-                let (_, refused) = self.retry.get_or_insert((now + SEND_RETRY, Vec::new()));
-                refused.push(worker);
+            let mut flushed = Flushed::All;
+            if link.wants_flush() {
+                flushed = self.ready.flush(place, link);
             }
             if link.outbox().take_wanted() {
-                self.notify(Notice::Room(worker));
+                self.news.push_back(News::Notice(Notice::Room(worker)));
+            }
+            if self.flush_passages(worker) == Flushed::Refused {
+                flushed = Flushed::Refused;
+            }
+            if flushed == Flushed::Refused {
+                let (_, refused) = self.retry.get_or_insert((now + SEND_RETRY, Vec::new()));
+                if !refused.contains(&worker) {
+                    refused.push(worker);
+                }
             }
         }
         // Its capacity is kept.
         self.unflushed = unflushed;
+        self.mind_passages(now);
     }
 
     pub(super) fn link(&mut self, worker: WorkerId) -> Option<&mut Link<cluster_core::ToPrimary>> {
@@ -140,6 +152,8 @@ impl PrimaryHost {
         entry.encoding = settings.encoding;
         entry.program.clone_from(&settings.program.exec);
         entry.forked = Some(reply);
+        // A worker is not to inherit the patience.
+        self.patience.relax();
         let born = self.start(worker, &settings).and_then(|(spawning, link)| {
             match self.watch_over(worker, &spawning, &link) {
                 Ok(()) => Ok((spawning, link)),
@@ -247,41 +261,41 @@ impl PrimaryHost {
         }
     }
 
-    fn say(&mut self, worker: WorkerId, message: &ToWorker, handle: Option<HandleName>) {
-        let handle = handle.and_then(|name| self.handles.share(name));
-        self.say_with(worker, message, handle);
+    /// Says something, with a copy of a listener's socket where it is to be lent.
+    fn say(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        message: &ToWorker,
+        lent: Option<(ListenerId, SlotId)>,
+    ) {
+        let socket = lent.and_then(|(listener, slot)| self.sockets.get(&listener)?.at(slot));
+        let copy = socket.map(|it| it.as_fd().try_clone_to_owned()).transpose();
+        let said = copy.and_then(|copy| {
+            self.open_passage(worker, message)?;
+            self.say_with(worker, message, copy);
+            Ok(())
+        });
+        if let (Err(error), ToWorker::Listen { request, result: Ok(grant) }) = (said, message) {
+            let (request, listener, error) = (*request, grant.listener, os_error(&error));
+            let input = Input::LendFailed { worker, request, listener, error };
+            self.core.handle_input(now, input);
+        }
     }
 
-    fn say_with(&mut self, worker: WorkerId, message: &ToWorker, handle: Option<Arc<OwnedFd>>) {
+    pub(super) fn say_with(
+        &mut self,
+        worker: WorkerId,
+        message: &ToWorker,
+        handle: Option<OwnedFd>,
+    ) {
         let Some(link) = self.link(worker) else { return };
-        if let Err(error) = link.send_control(message, handle) {
+        if let Err(error) = link.send_control(message, handle.map(Arc::new)) {
             // What the core says always fits; if a name of an address does not, the worker
             // must not wait for the answer for ever.
             link.end();
             let error = ClusterError::Channel(Arc::new(error.into()));
             self.publish(Event::Error { worker: Some(worker), error });
-        }
-    }
-
-    /// Says something with a copy of a listener's descriptor, if one can be made.
-    fn lend(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        message: &ToWorker,
-        listener: ListenerId,
-        slot: SlotId,
-    ) {
-        let Some(socket) = self.sockets.get(&listener).and_then(|it| it.at(slot)) else { return };
-        match socket.as_fd().try_clone_to_owned() {
-            Ok(copy) => self.say_with(worker, message, Some(Arc::new(copy))),
-            Err(error) => {
-                if let ToWorker::Listen { request, .. } = *message {
-                    let error = os_error(&error);
-                    let input = Input::LendFailed { worker, request, listener, error };
-                    self.core.handle_input(now, input);
-                }
-            }
         }
     }
 }
@@ -295,6 +309,7 @@ impl Entry {
             program: PathBuf::new(),
             pipes: Arc::<Pipes>::default(),
             link: None,
+            passages: BTreeMap::new(),
             body: Body::Gone(None),
             forked: None,
             listens: Vec::new(),

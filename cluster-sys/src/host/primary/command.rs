@@ -8,6 +8,7 @@ use cluster_core::{ExitStatus, Signal, WorkerId, WorkerState};
 use super::{Birth, Entry, PrimaryHost, WorkerParts};
 use crate::error::{ForkError, SendError};
 use crate::event::Event;
+use crate::load::Load;
 use crate::message::Outgoing;
 use crate::reply::Reply;
 use crate::settings::{InForce, Settings};
@@ -91,6 +92,13 @@ pub enum Command {
         /// Hears how it ended.
         reply: Reply<ExitStatus>,
     },
+    /// Tell how many connections a worker has. Dropped if there is no such worker.
+    Load {
+        /// Which worker.
+        worker: WorkerId,
+        /// Hears it.
+        reply: Reply<Load>,
+    },
     /// Tell which workers there are, in the order of their numbers.
     Workers {
         /// Hears it.
@@ -130,6 +138,7 @@ impl PrimaryHost {
             Command::Send { worker, message, reply } => self.send(worker, message, reply),
             Command::AwaitListening { worker, reply } => self.await_listening(worker, reply),
             Command::AwaitExit { worker, reply } => self.await_exit(worker, reply),
+            Command::Load { worker, reply } => self.load(now, worker, reply),
             Command::Workers { reply } => {
                 let parts = |worker| self.workers.get(&worker).map(Entry::parts);
                 reply.send(self.core.workers().filter_map(parts).collect());
@@ -141,6 +150,14 @@ impl PrimaryHost {
         match self.core.fork() {
             Ok(worker) => drop(self.births.insert(worker, Birth { settings, reply })),
             Err(error) => reply.send(Err(error.into())),
+        }
+    }
+
+    fn load(&mut self, now: Instant, worker: WorkerId, reply: Reply<Load>) {
+        self.look(now, worker);
+        if self.workers.contains_key(&worker) {
+            let (untaken, open) = self.core.load(worker);
+            reply.send(Load { untaken, open });
         }
     }
 

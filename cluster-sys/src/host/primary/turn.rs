@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_core::primary::Input;
-use cluster_core::{ExitStatus, ListenerId, SlotId, WorkerId};
+use cluster_core::{ExitStatus, ListenerId, SlotId, ToPrimary, WorkerId};
 
 use super::actions::os_error;
 use super::{Body, Notice, Place, PrimaryHost};
@@ -19,6 +19,7 @@ impl PrimaryHost {
     pub(super) fn visit(&mut self, now: Instant, place: Place) {
         match place {
             Place::Waker => self.unflushed.extend(self.workers.keys()),
+            Place::Passages(worker) => self.look(now, worker),
             Place::Listener(listener, slot) => self.accept_some(now, listener, slot),
             Place::Spawning(worker) => self.ask_birth(now, worker),
             Place::Channel(worker) => {
@@ -42,8 +43,17 @@ impl PrimaryHost {
             if accepts > 0 && !socket.has_waiting() {
                 return;
             }
-            let input = match socket.accept() {
+            let mut accepted = socket.accept();
+            if matches!(accepted, Err(AcceptError::Exhausted(_))) && !self.unflushed.is_empty() {
+                // Those that are handed over have their descriptors here until they are sent.
+                self.flush(now);
+                let socket = self.sockets.get(&listener).and_then(|it| it.at(slot));
+                let Some(socket) = socket else { return };
+                accepted = socket.accept();
+            }
+            let input = match accepted {
                 Ok(Accepted { socket, peer }) => {
+                    self.accepted += 1;
                     let connection = self.handles.insert(socket);
                     Input::Accepted { listener, connection, peer }
                 }
@@ -112,6 +122,8 @@ impl PrimaryHost {
             };
             let read = link.receive(end).map_err(LinkError::from);
             let read = read.and_then(|reading| {
+                // What it took before it spoke comes before what it says.
+                self.look(now, worker);
                 self.hear(now, worker)?;
                 Ok(reading)
             });
@@ -120,6 +132,7 @@ impl PrimaryHost {
                 Ok(Reading::Drained) => return false,
                 Ok(Reading::End) => {
                     self.drop_link(worker);
+                    self.close_passages(now, worker);
                     self.core.handle_input(now, Input::ChannelClosed { worker });
                     return false;
                 }
@@ -127,7 +140,8 @@ impl PrimaryHost {
                     self.drop_link(worker);
                     let error = ClusterError::Channel(Arc::new(error));
                     self.publish(Event::Error { worker: Some(worker), error });
-                    self.core.handle_input(now, Input::ChannelBroken { worker });
+                    self.close_passages(now, worker);
+                    self.core.handle_input(now, Input::ChannelClosed { worker });
                     return false;
                 }
             }
@@ -141,9 +155,16 @@ impl PrimaryHost {
             match link.pop()? {
                 None => break,
                 Some(Incoming::Control(message, handle)) => {
+                    let closed = match message {
+                        ToPrimary::Close { listener } => Some(listener),
+                        _ => None,
+                    };
                     let handle = handle.map(|it| self.handles.insert(it));
                     self.core.handle_input(now, Input::Received { worker, message, handle });
                     self.carry_on(now);
+                    if let Some(listener) = closed {
+                        self.take_back(now, worker, listener);
+                    }
                 }
                 Some(Incoming::User(message, receipt)) => {
                     let event = Event::Message { worker, message };
@@ -166,6 +187,7 @@ impl PrimaryHost {
         };
         self.read_the_rest(now, worker);
         self.carry_on(now);
+        self.close_passages(now, worker);
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if let Body::Running(process) = std::mem::replace(&mut entry.body, Body::Gone(None)) {
             self.ready.ignore(Place::Process(worker), process.as_fd());

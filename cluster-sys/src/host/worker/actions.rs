@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_core::agent::{Action, Event as News};
-use cluster_core::{HandleToken, ToPrimary, WorkerState};
+use cluster_core::{HandleToken, ListenerId, ToPrimary, WorkerState};
 
-use super::{Delivery, End, Notice, Phase, Place, Share, WorkerHost};
-use crate::connection::{Claims, Connection};
+use super::{End, Notice, Phase, Place, Share, WorkerHost};
+use crate::arrivals::Arrivals;
+use crate::claim::Claims;
 use crate::limits::SEND_RETRY;
 use crate::link::Flushed;
 use crate::signal;
@@ -17,20 +18,8 @@ impl WorkerHost {
     pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Send { message, handle } => self.say(&message, handle),
-            Action::Deliver { listener, connection, peer } => {
-                // Sole owner: nothing that a worker delivers is ever sent on.
-                let socket = self.handles.remove(connection).and_then(Arc::into_inner);
-                if let (Some(socket), Some(link)) = (socket, &self.link) {
-                    let after = link.queued();
-                    let (guard, returns) = (self.activity.begin_handed(), self.returner.clone());
-                    let connection = Connection::new(listener, socket, peer, guard, returns);
-                    self.deliveries.push_back(Delivery { after, listener, connection });
-                }
-            }
-            Action::Adopt { listener, socket } => {
-                let socket = self.handles.remove(socket).and_then(Arc::into_inner);
-                self.adopted = socket.map(|socket| (listener, socket));
-            }
+            Action::AdoptPassage { listener, passage } => self.adopt(0, listener, passage),
+            Action::Adopt { listener, socket } => self.adopt(1, listener, socket),
             Action::Close { connection } => drop(self.handles.remove(connection)),
             Action::WatchIdle => {
                 self.phase = Phase::Leaving { idle: false };
@@ -47,15 +36,17 @@ impl WorkerHost {
         let notice = match news {
             News::Listening { request, listener, address, data } => {
                 self.facts.stands(WorkerState::Listening);
-                let socket = self.adopted.take_if(|(adopted, _)| *adopted == listener);
-                let socket = socket.map(|(_, socket)| socket);
+                let adopted = std::mem::take(&mut self.adopted);
+                let adopted = adopted.map(|it| it.filter(|(of, _)| *of == listener));
+                let [passage, socket] = adopted.map(|it| it.map(|(_, handle)| handle));
                 if let Some(reply) = self.requests.remove(&request) {
                     if self.core.counts() {
                         self.activity.report();
                     }
                     let (activity, returns) = (self.activity.clone(), self.returner.clone());
                     let claims = Claims::new(listener, activity, returns);
-                    reply.send(Ok(Share { listener, address, socket, data, claims }));
+                    let arrivals = passage.map(|it| Arrivals::new(it, claims.clone()));
+                    reply.send(Ok(Share { listener, address, arrivals, socket, data, claims }));
                 }
                 return;
             }
@@ -65,7 +56,6 @@ impl WorkerHost {
                 }
                 return;
             }
-            News::Available { listener } => Notice::Available(listener),
             News::Closed { listener } => Notice::Closed(listener),
             News::Cordoned { cordoned } => {
                 self.facts.cordoned(cordoned);
@@ -104,23 +94,17 @@ impl WorkerHost {
         }
     }
 
-    /// Hands out the connections that the primary has been told are taken.
-    pub(super) fn deliver(&mut self) {
-        let Some(link) = &self.link else { return self.deliveries.clear() };
-        while self.deliveries.front().is_some_and(|it| link.is_written(it.after)) {
-            let Some(Delivery { listener, connection, .. }) = self.deliveries.pop_front() else {
-                break;
-            };
-            self.events.push_back(Notice::Connection(listener, connection));
-        }
-    }
-
     pub(super) fn close_link(&mut self) {
         if let Some(link) = self.link.take() {
             self.ready.ignore(Place::Channel, link.as_fd());
             drop(link);
             self.events.push_back(Notice::Room);
         }
+    }
+
+    fn adopt(&mut self, what: usize, listener: ListenerId, handle: HandleToken) {
+        let handle = self.handles.remove(handle).and_then(Arc::into_inner);
+        self.adopted[what] = handle.map(|handle| (listener, handle));
     }
 
     fn say(&mut self, message: &ToPrimary, handle: Option<HandleToken>) {

@@ -1,4 +1,4 @@
-//! A connection on its way from the host to the application.
+//! What a worker holds of the connections that it has.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -9,38 +9,6 @@ use cluster_core::ListenerId;
 use mio::Waker;
 
 use crate::activity::{Activity, Guard};
-
-/// A connection that this worker has taken and that its application has not seen.
-///
-/// Dropped before [`accept`](Self::accept), it goes back to the primary and to another worker:
-/// no connection is lost in a queue, in a future that was cancelled, or in a listener that was
-/// closed.
-#[derive(Debug)]
-pub struct Connection {
-    parts: Option<Returned>,
-    returns: Returner,
-}
-
-impl Connection {
-    pub(crate) fn new(
-        listener: ListenerId,
-        socket: OwnedFd,
-        peer: Option<SocketAddr>,
-        guard: Guard,
-        returns: Returner,
-    ) -> Self {
-        Self { parts: Some(Returned { listener, socket, peer, guard }), returns }
-    }
-
-    /// Hands the socket to the application: non-blocking, with the address of its other end if
-    /// it has one, and with the claim to it.
-    pub fn accept(mut self) -> (OwnedFd, Option<SocketAddr>, Claim) {
-        let Some(Returned { listener, socket, peer, guard }) = self.parts.take() else {
-            unreachable!("the parts are there until the connection is accepted or dropped")
-        };
-        (socket, peer, Claim { guard, way_back: Some((listener, peer, self.returns.clone())) })
-    }
-}
 
 /// What a worker holds beside the socket of a connection that it has accepted: as long as it
 /// lives, the connection counts as under way.
@@ -74,8 +42,7 @@ impl Claim {
     }
 }
 
-/// Makes the claims to connections that this worker accepts itself, from a socket that the
-/// primary lent.
+/// Makes the claims to the connections of one listener.
 #[derive(Clone, Debug)]
 pub struct Claims {
     listener: ListenerId,
@@ -88,18 +55,19 @@ impl Claims {
         Self { listener, activity, returns }
     }
 
-    /// The claim to a connection from `peer` (where it has an address) that was just accepted.
+    /// The claim to a connection from `peer` (where it has an address) that this worker has just
+    /// accepted itself, from a socket that the primary lent.
     pub fn claim(&self, peer: Option<SocketAddr>) -> Claim {
-        let way_back = Some((self.listener, peer, self.returns.clone()));
-        Claim { guard: self.activity.begin(), way_back }
+        self.claim_with(self.activity.begin(), peer)
     }
-}
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(returned) = self.parts.take() {
-            self.returns.give_back(returned);
-        }
+    /// The claim to a connection that the primary has handed over.
+    pub(crate) fn claim_handed(&self, peer: Option<SocketAddr>) -> Claim {
+        self.claim_with(self.activity.begin_handed(), peer)
+    }
+
+    fn claim_with(&self, guard: Guard, peer: Option<SocketAddr>) -> Claim {
+        Claim { guard, way_back: Some((self.listener, peer, self.returns.clone())) }
     }
 }
 

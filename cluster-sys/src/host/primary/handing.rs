@@ -1,0 +1,209 @@
+//! Connections that are handed over, and what becomes of them.
+
+use std::io;
+use std::time::Instant;
+
+use cluster_core::primary::Input;
+use cluster_core::{Address, HandleName, HandoffId, ListenerId, ToWorker, WorkerId};
+use cluster_ipc::Slip;
+
+use super::{Place, PrimaryHost};
+use crate::limits::{FIRST_LOOK, LAST_LOOK};
+use crate::link::Flushed;
+use crate::passage::{Passage, TakenBack};
+
+/// What is to be known of passages.
+#[derive(Debug, Default)]
+pub(super) struct Handing {
+    /// Workers in whose passages something may be.
+    occupied: Vec<WorkerId>,
+    /// When they are looked at, if nothing else happens.
+    pub(super) look_at: Option<Instant>,
+    /// How many such looks in a row have found nothing taken.
+    looks: u32,
+    /// Workers for which the kernel tells when something is taken out.
+    watched: Vec<WorkerId>,
+    /// Kept for its capacity.
+    taken: Vec<HandoffId>,
+}
+
+impl PrimaryHost {
+    /// A grant for connections comes with a passage.
+    pub(super) fn open_passage(&mut self, worker: WorkerId, message: &ToWorker) -> io::Result<()> {
+        let ToWorker::Listen { result: Ok(grant), .. } = message else { return Ok(()) };
+        let listener = grant.listener;
+        if matches!(grant.address, Address::Udp(_)) || !self.workers.contains_key(&worker) {
+            return Ok(());
+        }
+        let (passage, theirs) = Passage::open()?;
+        if self.handing.watched.contains(&worker) {
+            // As where they are all watched.
+            self.ready.watch_room(Place::Passages(worker), passage.inlet()).unwrap_or_default();
+        }
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.passages.insert(listener, passage);
+        }
+        self.say_with(worker, &ToWorker::Passage { listener }, Some(theirs));
+        Ok(())
+    }
+
+    pub(super) fn hand(
+        &mut self,
+        worker: WorkerId,
+        listener: ListenerId,
+        slip: Slip,
+        connection: HandleName,
+    ) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if let Some(passage) = entry.passages.get_mut(&listener) {
+            passage.push(slip, connection);
+            self.unflushed.push(worker);
+            // However long others have been in theirs, it is looked for soon.
+            (self.handing.look_at, self.handing.looks) = (None, 0);
+        }
+    }
+
+    pub(super) fn flush_passages(&mut self, worker: WorkerId) -> Flushed {
+        let Some(entry) = self.workers.get_mut(&worker) else { return Flushed::All };
+        let mut flushed = Flushed::All;
+        let mut occupied = false;
+        for passage in entry.passages.values_mut() {
+            if passage.flush(&mut self.handles) == Flushed::Refused {
+                flushed = Flushed::Refused;
+            }
+            occupied |= passage.is_occupied();
+        }
+        if occupied && !self.handing.occupied.contains(&worker) {
+            self.handing.occupied.push(worker);
+        }
+        flushed
+    }
+
+    /// Sees to it that nothing is taken out of a passage without being noticed in time: at once if
+    /// something waits for that.
+    pub(super) fn mind_passages(&mut self, now: Instant) {
+        if self.core.is_crowded() {
+            self.watch_passages();
+        } else if !self.handing.watched.is_empty() {
+            self.unwatch_passages();
+        }
+        let handing = &mut self.handing;
+        if handing.occupied.is_empty() {
+            (handing.look_at, handing.looks) = (None, 0);
+        } else if handing.look_at.is_none() {
+            let patience = FIRST_LOOK * (1 << handing.looks);
+            handing.look_at = Some(now + patience.min(LAST_LOOK));
+        }
+    }
+
+    /// The moment to look has come, if it has.
+    pub(super) fn look_when_due(&mut self, now: Instant) {
+        if self.handing.look_at.take_if(|at| *at <= now).is_some() {
+            self.handing.looks = (self.handing.looks + 1).min(LOOKS_MAX);
+            self.look_around(now);
+        }
+    }
+
+    /// Looks what has been taken from all passages where something was.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let occupied = std::mem::take(&mut self.handing.occupied);
+        for &worker in &occupied {
+            self.look(now, worker);
+        }
+        let still = |worker: &WorkerId| {
+            let passages = self.workers.get(worker).map(|it| it.passages.values());
+            passages.is_some_and(|mut it| it.any(Passage::is_occupied))
+        };
+        // More may have been handed out in between.
+        let fresh = std::mem::take(&mut self.handing.occupied);
+        self.handing.occupied = occupied.into_iter().filter(still).collect();
+        self.handing.occupied.extend(fresh);
+    }
+
+    /// Tells the core what a worker has taken.
+    pub(super) fn look(&mut self, now: Instant, worker: WorkerId) {
+        let mut taken = std::mem::take(&mut self.handing.taken);
+        let entry = self.workers.get_mut(&worker);
+        entry
+            .into_iter()
+            .flat_map(|it| it.passages.values_mut())
+            .for_each(|it| it.look(&mut taken));
+        if !taken.is_empty() {
+            self.handing.looks = 0;
+        }
+        for handoff in taken.drain(..) {
+            self.core.handle_input(now, Input::Taken { worker, handoff });
+            self.carry_on(now);
+        }
+        self.handing.taken = taken;
+    }
+
+    /// A worker shares a listener no longer: what it has not taken goes to others. The core must
+    /// know the former before, or it might hand out more to it.
+    pub(super) fn take_back(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
+        for handoff in self.close_passage(now, worker, listener) {
+            self.core.handle_input(now, Input::TakenBack { worker, handoff });
+            self.carry_on(now);
+        }
+    }
+
+    /// The worker takes nothing any more. The core takes back by itself what it has not taken when
+    /// it learns that the worker is gone.
+    pub(super) fn close_passages(&mut self, now: Instant, worker: WorkerId) {
+        let listeners = self.workers.get(&worker).map(|it| it.passages.keys().copied().collect());
+        let listeners: Vec<_> = listeners.unwrap_or_default();
+        for listener in listeners {
+            self.close_passage(now, worker, listener);
+        }
+    }
+
+    /// Closes a passage. The core is told what the worker has taken; what it has not is here again,
+    /// as is said.
+    fn close_passage(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        listener: ListenerId,
+    ) -> Vec<HandoffId> {
+        let entry = self.workers.get_mut(&worker);
+        let Some(passage) = entry.and_then(|it| it.passages.remove(&listener)) else {
+            return Vec::new();
+        };
+        self.ready.ignore(Place::Passages(worker), passage.inlet());
+        let TakenBack { taken, rest } = passage.take_back(&mut self.handles);
+        for handoff in taken {
+            self.core.handle_input(now, Input::Taken { worker, handoff });
+            self.carry_on(now);
+        }
+        rest
+    }
+
+    /// The kernel tells when something is taken out of those passages where something is.
+    fn watch_passages(&mut self) {
+        let Self { workers, ready, handing, .. } = self;
+        for &worker in &handing.occupied {
+            if let Some(entry) = workers.get(&worker)
+                && !handing.watched.contains(&worker)
+            {
+                handing.watched.push(worker);
+                for passage in entry.passages.values() {
+                    // Without it, they are looked at when something else happens.
+                    let place = Place::Passages(worker);
+                    ready.watch_room(place, passage.inlet()).unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    fn unwatch_passages(&mut self) {
+        let Self { workers, ready, handing, .. } = self;
+        for worker in handing.watched.drain(..) {
+            let entry = workers.get(&worker);
+            let passages = entry.into_iter().flat_map(|it| it.passages.values());
+            passages.for_each(|it| ready.unwatch(it.inlet()));
+        }
+    }
+}
+
+/// The doubled patience reaches [`LAST_LOOK`] by then.
+const LOOKS_MAX: u32 = 6;

@@ -1,0 +1,12 @@
+//! What a worker has to do.
+
+/// How many connections a worker has, as far as its primary knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Load {
+    /// Handed over to it, and not accepted yet.
+    pub untaken: usize,
+    /// Handed over, accepted, and not finished. Known under schedules that count
+    /// ([`Schedule::counts`](crate::Schedule::counts)); else 0.
+    pub open: usize,
+}

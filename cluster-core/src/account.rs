@@ -28,6 +28,11 @@ impl Account {
         self.untaken < self.window
     }
 
+    /// Whether half of its window is used up.
+    pub(crate) const fn is_pressed(&self) -> bool {
+        self.untaken * 2 >= self.window
+    }
+
     /// The first time counts.
     pub(crate) fn listens(&mut self, now: Instant) {
         self.since.get_or_insert(now);

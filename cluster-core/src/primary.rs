@@ -10,6 +10,7 @@ mod vocabulary;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::account::Account;
 use crate::config::Config;
 use crate::control::{ToPrimary, ToWorker};
 use crate::deadlines::{Deadlines, Reason};
@@ -368,6 +369,12 @@ impl Primary {
     /// [count](crate::Schedule::counts).
     pub fn load(&self, worker: WorkerId) -> (usize, usize) {
         self.ledger.account(worker).map_or((0, 0), |account| (account.untaken, account.open))
+    }
+
+    /// Whether a worker may soon have no room for more, as far as is known: what it has taken
+    /// meanwhile matters.
+    pub fn is_pressed(&self, worker: WorkerId) -> bool {
+        self.ledger.account(worker).is_some_and(Account::is_pressed)
     }
 
     /// How many connections wait or are in flight: accepted, and taken by no worker.

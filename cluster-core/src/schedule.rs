@@ -89,6 +89,12 @@ impl Schedule {
         }
     }
 
+    /// Whether it chooses, of those that have room, whose turn comes first, unless that one is
+    /// fresh: the others need not be looked at.
+    pub(crate) const fn takes_turns(self) -> bool {
+        matches!(self, Self::RoundRobin | Self::None | Self::Sharded)
+    }
+
     /// Whether it asks how many connections workers have not finished, so that they report it.
     pub const fn counts(self) -> bool {
         match self {

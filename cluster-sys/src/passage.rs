@@ -55,9 +55,10 @@ impl Passage {
         Ok((passage, theirs))
     }
 
-    /// Puts a connection in, with the next [`flush`](Self::flush).
-    pub(crate) fn push(&mut self, slip: Slip, name: HandleName) {
+    /// Puts a connection in, with the next [`flush`](Self::flush); says whether it is the first.
+    pub(crate) fn push(&mut self, slip: Slip, name: HandleName) -> bool {
         self.outside.push_back((slip, name));
+        self.outside.len() == 1
     }
 
     /// Sends what there is to send. A descriptor that is sent is closed here.

@@ -150,11 +150,20 @@ impl Primary {
         };
         let slots = &listener.slots;
         let able = |worker: &WorkerId| !cordoned.contains(worker) && !slots.has_stalled(*worker);
-        candidates.extend(listener.rotation.iter().filter(able).filter_map(candidate));
-        if !candidates.iter().any(|it| it.has_room) {
+        let mut able = listener.rotation.iter().filter(able).filter_map(candidate);
+        let Some(first) = able.find(|it| {
+            candidates.push(*it);
+            it.has_room
+        }) else {
             return Chosen::Full;
-        }
+        };
         self.chosen += 1;
+        if self.config.schedule().takes_turns() && first.share == 100 {
+            drop(able);
+            listener.rotation.chosen(first.worker);
+            return Chosen::Worker(first.worker);
+        }
+        candidates.extend(able);
         let seed = self.config.seed().wrapping_add(self.chosen);
         match self.config.schedule().choose(&View::new(candidates, connection.peer, seed)) {
             Choice::Worker(worker)

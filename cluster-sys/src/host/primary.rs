@@ -158,7 +158,7 @@ impl PrimaryHost {
 
     /// One bounded turn.
     pub fn handle_ready(&mut self, now: Instant) -> Progress {
-        self.look_around(now);
+        self.look_where_pressed(now);
         for _ in 0..self.ready.look() {
             let Some(place) = self.ready.pop() else { break };
             self.visit(now, place);

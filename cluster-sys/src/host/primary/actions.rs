@@ -111,6 +111,16 @@ impl PrimaryHost {
 
     /// Writes what was queued since the last time.
     pub(super) fn flush(&mut self, now: Instant) {
+        self.write(now);
+        if self.core.is_crowded() {
+            // Some may have room of which is not known yet.
+            self.look_around(now, |_, _| true);
+            self.write(now);
+        }
+        self.mind_passages(now);
+    }
+
+    fn write(&mut self, now: Instant) {
         let mut unflushed = std::mem::take(&mut self.unflushed);
         for worker in unflushed.drain(..) {
             let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
@@ -136,7 +146,6 @@ impl PrimaryHost {
         }
         // Its capacity is kept.
         self.unflushed = unflushed;
-        self.mind_passages(now);
     }
 
     pub(super) fn link(&mut self, worker: WorkerId) -> Option<&mut Link<cluster_core::ToPrimary>> {

@@ -7,7 +7,7 @@ use cluster_core::primary::Input;
 use cluster_core::{Address, HandleName, HandoffId, ListenerId, ToWorker, WorkerId};
 use cluster_ipc::Slip;
 
-use super::{Place, PrimaryHost};
+use super::{Entry, Place, PrimaryHost};
 use crate::limits::{FIRST_LOOK, LAST_LOOK};
 use crate::link::Flushed;
 use crate::passage::{Passage, TakenBack};
@@ -56,10 +56,13 @@ impl PrimaryHost {
     ) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if let Some(passage) = entry.passages.get_mut(&listener) {
-            passage.push(slip, connection);
-            self.unflushed.push(worker);
-            // However long others have been in theirs, it is looked for soon.
-            (self.handing.look_at, self.handing.looks) = (None, 0);
+            if passage.push(slip, connection) {
+                self.unflushed.push(worker);
+            }
+            if self.handing.looks > 0 {
+                // However long others have been in theirs, it is looked for soon.
+                (self.handing.look_at, self.handing.looks) = (None, 0);
+            }
         }
     }
 
@@ -100,23 +103,28 @@ impl PrimaryHost {
     pub(super) fn look_when_due(&mut self, now: Instant) {
         if self.handing.look_at.take_if(|at| *at <= now).is_some() {
             self.handing.looks = (self.handing.looks + 1).min(LOOKS_MAX);
-            self.look_around(now);
+            self.look_around(now, |_, _| true);
         }
     }
 
-    /// Looks what has been taken from all passages where something was.
-    pub(super) fn look_around(&mut self, now: Instant) {
+    /// Looks what has been taken from the passages of workers that have been given a good part of
+    /// what they may be. What the others have taken is worth no call of the system yet.
+    pub(super) fn look_where_pressed(&mut self, now: Instant) {
+        self.look_around(now, |host, worker| host.core.is_pressed(worker));
+    }
+
+    /// Looks what has been taken from passages where something was.
+    pub(super) fn look_around(&mut self, now: Instant, wanted: fn(&Self, WorkerId) -> bool) {
         let occupied = std::mem::take(&mut self.handing.occupied);
         for &worker in &occupied {
-            self.look(now, worker);
+            if wanted(self, worker) {
+                self.look(now, worker);
+            }
         }
-        let still = |worker: &WorkerId| {
-            let passages = self.workers.get(worker).map(|it| it.passages.values());
-            passages.is_some_and(|mut it| it.any(Passage::is_occupied))
-        };
         // More may have been handed out in between.
-        let fresh = std::mem::take(&mut self.handing.occupied);
-        self.handing.occupied = occupied.into_iter().filter(still).collect();
+        let fresh = std::mem::replace(&mut self.handing.occupied, occupied);
+        let workers = &self.workers;
+        self.handing.occupied.retain(|it| workers.get(it).is_some_and(Entry::is_occupied));
         self.handing.occupied.extend(fresh);
     }
 
@@ -170,6 +178,9 @@ impl PrimaryHost {
             return Vec::new();
         };
         self.ready.ignore(Place::Passages(worker), passage.inlet());
+        if self.workers.get(&worker).is_none_or(|it| !it.is_occupied()) {
+            self.handing.occupied.retain(|it| *it != worker);
+        }
         let TakenBack { taken, rest } = passage.take_back(&mut self.handles);
         for handoff in taken {
             self.core.handle_input(now, Input::Taken { worker, handoff });
@@ -202,6 +213,13 @@ impl PrimaryHost {
             let passages = entry.into_iter().flat_map(|it| it.passages.values());
             passages.for_each(|it| ready.unwatch(it.inlet()));
         }
+    }
+}
+
+impl Entry {
+    /// Whether something may be in one of its passages.
+    fn is_occupied(&self) -> bool {
+        self.passages.values().any(Passage::is_occupied)
     }
 }
 

@@ -33,9 +33,15 @@ impl<H> Assembly<H> {
         body: &[u8],
         (handles, lost): (Vec<H>, usize),
     ) -> Result<Option<Assembled<H>>, DecodeError> {
+        let encoding = header.flags.encoding;
         let mut message = match self.partial.take() {
             Some(partial) => partial.admit(header)?,
-            None => Partial { encoding: header.flags.encoding, bytes: Vec::new(), handles, lost },
+            None if !header.flags.more => {
+                let charge = self.window.complete(charge(header))?;
+                let payload = Payload::copy(encoding, body);
+                return Ok(Some(Assembled { payload, handles, lost, charge }));
+            }
+            None => Partial { encoding, bytes: Vec::new(), handles, lost },
         };
         if header.flags.more {
             self.window.fragment(charge(header))?;

@@ -110,6 +110,7 @@
 
 mod assembly;
 mod buffer;
+mod bytes;
 mod credit;
 mod decoder;
 mod encoder;

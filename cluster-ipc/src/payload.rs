@@ -6,6 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bytes::{Bytes, FEW};
+
 /// How a payload is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -31,10 +33,12 @@ impl fmt::Display for Encoding {
 }
 
 /// An encoded message of the application, opaque to everything between the two applications.
+///
+/// A small one is kept in place, and clones share the bytes of a large one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Payload {
     encoding: Encoding,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl Payload {
@@ -48,16 +52,26 @@ impl Payload {
         value: &T,
     ) -> Result<Self, PayloadError> {
         let bytes = match encoding {
-            Encoding::Postcard => postcard::to_stdvec(value).map_err(Into::into),
-            Encoding::Json => serde_json::to_vec(value).map_err(Into::into),
+            Encoding::Postcard => match postcard::to_slice(value, &mut [0; FEW]) {
+                Ok(few) => Ok(Bytes::copy(few)),
+                Err(postcard::Error::SerializeBufferFull) => {
+                    postcard::to_stdvec(value).map(Bytes::from).map_err(Into::into)
+                }
+                Err(error) => Err(error.into()),
+            },
+            Encoding::Json => serde_json::to_vec(value).map(Bytes::from).map_err(Into::into),
         };
         let bytes = bytes.map_err(|source| PayloadError::Encode { encoding, source })?;
         Ok(Self { encoding, bytes })
     }
 
     /// Takes bytes that are encoded already. Whether they are is found out by who decodes them.
-    pub const fn from_bytes(encoding: Encoding, bytes: Vec<u8>) -> Self {
-        Self { encoding, bytes }
+    pub fn from_bytes(encoding: Encoding, bytes: Vec<u8>) -> Self {
+        Self { encoding, bytes: bytes.into() }
+    }
+
+    pub(crate) fn copy(encoding: Encoding, bytes: &[u8]) -> Self {
+        Self { encoding, bytes: Bytes::copy(bytes) }
     }
 
     /// Decodes the value.
@@ -71,12 +85,12 @@ impl Payload {
         let trailing = PayloadError::Trailing { encoding };
         match encoding {
             Encoding::Postcard => {
-                let (value, rest) = postcard::take_from_bytes(&self.bytes)
+                let (value, rest) = postcard::take_from_bytes(self.bytes())
                     .map_err(|error| PayloadError::Decode { encoding, source: error.into() })?;
                 if rest.is_empty() { Ok(value) } else { Err(trailing) }
             }
             Encoding::Json => {
-                let mut json = serde_json::Deserializer::from_slice(&self.bytes);
+                let mut json = serde_json::Deserializer::from_slice(self.bytes());
                 let value = T::deserialize(&mut json)
                     .map_err(|error| PayloadError::Decode { encoding, source: error.into() })?;
                 json.end().map(|()| value).map_err(|_| trailing)
@@ -91,22 +105,22 @@ impl Payload {
 
     /// The encoded bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_slice()
     }
 
     /// The encoded bytes, to keep.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        self.bytes.into_vec()
     }
 
     /// How many bytes there are.
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Whether there are none.
-    pub const fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

@@ -17,32 +17,36 @@ use crate::outbox::Permit;
 /// A message that was received. Clones share its bytes and its descriptors.
 #[derive(Clone, Debug)]
 pub struct Message {
-    inner: Arc<Inner>,
+    payload: Payload,
+    /// If there were any.
+    handles: Option<Arc<Handles>>,
 }
 
+/// The descriptors that came with a message.
 #[derive(Debug)]
-struct Inner {
-    payload: Payload,
+struct Handles {
     /// Those that nobody has taken yet, in the order in which they were sent.
-    handles: Mutex<VecDeque<OwnedFd>>,
+    here: Mutex<VecDeque<OwnedFd>>,
     lost: usize,
 }
 
 impl Message {
     pub(crate) fn new(payload: Payload, handles: Vec<OwnedFd>, lost: usize) -> Self {
-        Self { inner: Arc::new(Inner { payload, handles: Mutex::new(handles.into()), lost }) }
+        let any = lost > 0 || !handles.is_empty();
+        let handles = any.then(|| Arc::new(Handles { here: Mutex::new(handles.into()), lost }));
+        Self { payload, handles }
     }
 
     /// The next descriptor that came with the message, close-on-exec and blocking or not as it
     /// was sent. Each can be taken once; those that nobody takes are closed with the message.
     pub fn take_handle(&self) -> Option<OwnedFd> {
-        self.inner.handles.lock().ok()?.pop_front()
+        self.handles.as_ref()?.here.lock().ok()?.pop_front()
     }
 
     /// How many descriptors, the last ones of the message, were lost on their way because this
     /// process had as many open as it may (`EMFILE`).
     pub fn lost_handles(&self) -> usize {
-        self.inner.lost
+        self.handles.as_ref().map_or(0, |it| it.lost)
     }
 
     /// The value that was sent.
@@ -51,12 +55,12 @@ impl Message {
     ///
     /// If the bytes are no such value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        self.inner.payload.decode()
+        self.payload.decode()
     }
 
     /// The encoded value.
     pub fn payload(&self) -> &Payload {
-        &self.inner.payload
+        &self.payload
     }
 }
 

@@ -1,7 +1,6 @@
 //! Sending messages with back-pressure, the same on both sides.
 
 use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::sync::Arc;
 
 use cluster_sys::{Encoding, NoRoom, Outbox, Outgoing, Payload, Reply, SendError, TrySendError};
@@ -28,9 +27,8 @@ impl Mailbox {
     ) -> Result<Outgoing, SendError> {
         let payload = Payload::encode(self.encoding, message)?;
         loop {
-            let mut room = pin!(self.room.notified());
-            // Listen first, then look, then wait: room that comes in between is not missed.
-            room.as_mut().enable();
+            // It hears of room from now on: what comes before it waits is not missed.
+            let room = self.room.notified();
             match self.outbox.reserve(payload.len()) {
                 Ok(permit) => return Ok(Outgoing::new(payload, permit).with_handles(handles)),
                 Err(NoRoom::Closed) => return Err(SendError::Disconnected),

@@ -6,6 +6,7 @@ mod handing;
 mod listening;
 mod sockets;
 mod turn;
+mod unflushed;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -40,6 +41,7 @@ use crate::spawn::{SpawnError, Spawning};
 
 use handing::Handing;
 use sockets::Sockets;
+use unflushed::Unflushed;
 
 pub use command::Command;
 
@@ -58,7 +60,7 @@ pub struct PrimaryHost {
     farewells: HashMap<FarewellId, Reply<()>>,
     news: VecDeque<News>,
     /// Workers whose link or passages have something to write.
-    unflushed: Vec<WorkerId>,
+    unflushed: Unflushed,
     handing: Handing,
     patience: Patience,
     /// Connections accepted in this turn.
@@ -112,7 +114,7 @@ impl PrimaryHost {
             handles: Handles::default(),
             farewells: HashMap::new(),
             news: VecDeque::new(),
-            unflushed: Vec::new(),
+            unflushed: Unflushed::default(),
             handing: Handing::default(),
             patience: Patience::new(),
             accepted: 0,
@@ -174,7 +176,7 @@ impl PrimaryHost {
         self.look_when_due(now);
         self.core.handle_input(now, Input::Timeout);
         if let Some((_, workers)) = self.retry.take_if(|(at, _)| *at <= now) {
-            self.unflushed.extend(workers);
+            self.unflushed.note_all(workers);
         }
         self.settle(now);
     }

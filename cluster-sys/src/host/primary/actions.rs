@@ -121,8 +121,8 @@ impl PrimaryHost {
     }
 
     fn write(&mut self, now: Instant) {
-        let mut unflushed = std::mem::take(&mut self.unflushed);
-        for worker in unflushed.drain(..) {
+        let unflushed = self.unflushed.take();
+        for &worker in &unflushed {
             let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
                 continue;
             };
@@ -144,13 +144,12 @@ impl PrimaryHost {
                 }
             }
         }
-        // Its capacity is kept.
-        self.unflushed = unflushed;
+        self.unflushed.keep(unflushed);
     }
 
     pub(super) fn link(&mut self, worker: WorkerId) -> Option<&mut Link<cluster_core::ToPrimary>> {
         let link = self.workers.get_mut(&worker)?.link.as_mut()?;
-        self.unflushed.push(worker);
+        self.unflushed.note(worker);
         Some(link)
     }
 
@@ -179,7 +178,7 @@ impl PrimaryHost {
                 entry.outbox = link.outbox().clone();
                 entry.link = Some(link);
                 entry.body = Body::Spawning(spawning);
-                self.unflushed.push(worker);
+                self.unflushed.note(worker);
                 self.workers.insert(worker, entry);
             }
             Err(error) => {

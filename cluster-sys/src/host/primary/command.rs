@@ -175,7 +175,7 @@ impl PrimaryHost {
         match (self.workers.get_mut(&worker).and_then(|entry| entry.link.as_mut()), reply) {
             (Some(link), reply) => {
                 link.send_user(message, reply);
-                self.unflushed.push(worker);
+                self.unflushed.note(worker);
             }
             (None, Some(reply)) => reply.send(Err(SendError::Disconnected)),
             (None, None) => {}

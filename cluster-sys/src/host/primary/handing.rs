@@ -57,7 +57,7 @@ impl PrimaryHost {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if let Some(passage) = entry.passages.get_mut(&listener) {
             if passage.push(slip, connection) {
-                self.unflushed.push(worker);
+                self.unflushed.note(worker);
             }
             if self.handing.looks > 0 {
                 // However long others have been in theirs, it is looked for soon.

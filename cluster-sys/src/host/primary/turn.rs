@@ -18,7 +18,7 @@ use crate::spawn::SpawnedParts;
 impl PrimaryHost {
     pub(super) fn visit(&mut self, now: Instant, place: Place) {
         match place {
-            Place::Waker => self.unflushed.extend(self.workers.keys()),
+            Place::Waker => self.unflushed.note_all(self.workers.keys().copied()),
             Place::Passages(worker) => self.look(now, worker),
             Place::Listener(listener, slot) => self.accept_some(now, listener, slot),
             Place::Spawning(worker) => self.ask_birth(now, worker),
@@ -115,7 +115,7 @@ impl PrimaryHost {
     /// there may be more.
     fn read_some(&mut self, now: Instant, worker: WorkerId, end: bool) -> bool {
         // The channel may be writable again.
-        self.unflushed.push(worker);
+        self.unflushed.note(worker);
         for _ in 0..READS_PER_TURN {
             let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
                 return false;

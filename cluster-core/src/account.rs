@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{SLOW_START_LEAST, TAKEN_PROMPTLY, WINDOW_START};
+use crate::limits::{
+    SLOW_START_LEAST, STALLED_CHECKS, STALLED_CHECKS_MAX, TAKEN_PROMPTLY, WINDOW_START,
+};
 
 /// A worker's connections, in figures.
 ///
@@ -19,6 +21,11 @@ pub(crate) struct Account {
     /// Taken and not finished, as far as the worker reports it.
     pub(crate) open: usize,
     window: usize,
+    /// How many checks in a row have found something that it should have taken.
+    late: u32,
+    /// It has said since that it is awake.
+    awake: bool,
+    stalled: bool,
     /// When it began to listen.
     since: Option<Instant>,
 }
@@ -38,9 +45,42 @@ impl Account {
         self.since.get_or_insert(now);
     }
 
+    /// Something that it should have taken by now it has not.
+    pub(crate) fn is_late(&mut self) -> Late {
+        self.late += 1;
+        if self.late == 1 {
+            self.awake = false;
+            return Late::Ask;
+        }
+        let most = if self.awake { STALLED_CHECKS_MAX } else { STALLED_CHECKS };
+        if self.late < most { Late::Wait } else { Late::Stalled }
+    }
+
+    /// It did not take what it was handed, in any time; says whether that is news.
+    pub(crate) fn stalls(&mut self) -> bool {
+        self.window = 1;
+        self.punctual();
+        !std::mem::replace(&mut self.stalled, true)
+    }
+
+    pub(crate) const fn has_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// It says that it is awake; says whether it had stalled.
+    pub(crate) fn is_awake(&mut self) -> bool {
+        self.awake = true;
+        std::mem::take(&mut self.stalled)
+    }
+
+    fn punctual(&mut self) {
+        (self.late, self.awake) = (0, false);
+    }
+
     /// `counted` says that the worker will report the end.
     pub(crate) fn taken(&mut self, waited: Duration, window_max: usize, counted: bool) {
         self.settled();
+        self.punctual();
         self.open += usize::from(counted);
         self.window = if waited <= TAKEN_PROMPTLY {
             (self.window + 1).min(window_max)
@@ -79,8 +119,26 @@ impl Account {
 impl Account {
     /// Nothing yet; at most `window_max` may be untaken.
     pub(crate) fn new(window_max: usize) -> Self {
-        Self { untaken: 0, open: 0, window: WINDOW_START.min(window_max), since: None }
+        Self {
+            untaken: 0,
+            open: 0,
+            window: WINDOW_START.min(window_max),
+            late: 0,
+            awake: false,
+            stalled: false,
+            since: None,
+        }
     }
+}
+
+/// What is to be done about a worker that is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// It is asked whether it is awake.
+    Ask,
+    Wait,
+    /// It has had its time.
+    Stalled,
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub enum Reason {
     KillAfter(WorkerId),
     /// Accepting rests, because the operating system refused it, and will be tried again.
     AcceptRetry(ListenerId),
+    /// Somebody is to see whether the worker has taken what it was handed.
+    Untaken(WorkerId),
     /// Somebody is to look whether workers accept from the sockets of their own.
     Check(ListenerId),
 }

@@ -175,6 +175,11 @@ impl Ledger {
         self.in_flight.len() + self.waiting_in_all
     }
 
+    /// What is in flight to `worker`, that was handed first coming first.
+    pub(crate) fn in_flight_to(&self, worker: WorkerId) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.values().filter(move |entry| entry.worker == worker)
+    }
+
     /// Whether connections wait.
     pub(crate) fn has_waiting(&self) -> bool {
         self.waiting_in_all > 0
@@ -199,10 +204,11 @@ impl Ledger {
     }
 }
 
+/// A connection that its worker has not taken.
 #[derive(Debug)]
-struct InFlight {
+pub(crate) struct InFlight {
     worker: WorkerId,
-    listener: ListenerId,
+    pub(crate) listener: ListenerId,
     connection: Connection,
-    since: Option<Instant>,
+    pub(crate) since: Option<Instant>,
 }

@@ -53,13 +53,13 @@ pub const SLOW_START_LEAST: u32 = 5;
 pub const STICKY_BOUND_DEFAULT: u32 = 125;
 
 /// How often the primary looks whether connections are queued for a worker that does not accept
-/// from the socket of its own.
+/// from the socket of its own, or does not take what it was handed though others could have it.
 pub const STALLED_CHECK: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// A worker that has not said that it is awake stalls when this many checks in a row have found
-/// connections queued, and not fewer than before.
+/// connections queued, and not fewer than before, or untaken, and none taken.
 pub const STALLED_CHECKS: u32 = 2;
 
 /// A worker that says that it is awake stalls when this many checks in a row have found
-/// connections queued, and not fewer than before.
+/// connections queued, and not fewer than before, or untaken, and none taken.
 pub const STALLED_CHECKS_MAX: u32 = 10;

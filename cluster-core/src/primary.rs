@@ -3,6 +3,7 @@
 mod gates;
 mod hand_off;
 mod leaving;
+mod minding;
 mod sharing;
 mod spreading;
 mod vocabulary;

@@ -61,6 +61,10 @@ impl Rotation {
         self.place_of(worker).is_some()
     }
 
+    pub(crate) fn has_several(&self) -> bool {
+        self.places.len() > 1
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }

@@ -37,6 +37,7 @@ macro_rules! sessions {
 sessions! {
     a_whole_life
     bind_error
+    blocked
     cordoned
     death_in_flight
     kernel_shared

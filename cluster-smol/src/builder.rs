@@ -70,8 +70,8 @@ impl Builder {
     }
 
     /// How many connections a worker may have been handed and not yet accepted; between 1 and
-    /// 1,024. A worker that is blocked holds up so many at most. (In Node, it is one for each
-    /// listener.)
+    /// 1,024. A worker that is blocked holds up so many at most, and where others have room, for
+    /// two tenths of a second. (In Node, it is one for each listener, until it goes on.)
     pub fn window(mut self, connections: usize) -> Self {
         self.window = connections;
         self

@@ -109,8 +109,8 @@ impl Passage {
         taken.extend(self.inside.drain(..count).map(|(handoff, _)| handoff));
     }
 
-    /// Takes everything back that the worker has not taken. Nothing goes in any more.
-    pub(crate) fn take_back(mut self, handles: &mut Handles) -> TakenBack {
+    /// Takes everything back that the worker has not taken.
+    pub(crate) fn take_back(&mut self, handles: &mut Handles) -> TakenBack {
         let mut back = TakenBack::default();
         let mut slip = [0; SLIP_BYTES];
         let mut received = Vec::new();
@@ -136,8 +136,8 @@ impl Passage {
                 None => back.taken.push(handoff),
             }
         }
-        back.taken.extend(self.inside.iter().map(|(handoff, _)| *handoff));
-        back.rest.extend(self.outside.iter().map(|(slip, _)| slip.handoff));
+        back.taken.extend(self.inside.drain(..).map(|(handoff, _)| handoff));
+        back.rest.extend(self.outside.drain(..).map(|(slip, _)| slip.handoff));
         back
     }
 

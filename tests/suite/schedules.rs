@@ -126,16 +126,14 @@ pub(crate) async fn fair_with_blocked_worker(scene: Scene) {
     let (second, _) = stage.server(&address.to_string()).await;
     let (third, _) = stage.server(&address.to_string()).await;
     for _ in 0..6 {
-        for by in [2, 3] {
-            assert_eq!(Client::connect(address).await.served_by().await, by);
-        }
+        assert_ne!(Client::connect(address).await.served_by().await, 1);
     }
-    let load = blocked.load().await.expect("it is there");
-    assert_eq!(load.untaken, 2, "no more than its window");
-    stage.has(&blocked, Step::Serve(0)).await;
+    // Others have room: it need not do anything for these.
     for client in waiting {
-        assert_eq!(client.served_by().await, 1);
+        assert_ne!(client.served_by().await, 1);
     }
+    stage.has(&blocked, Step::Serve(0)).await;
+    while Client::connect(address).await.served_by().await != 1 {}
     stage.disconnect([&blocked, &second, &third]).await;
     stage.nothing_else().await;
 }
@@ -146,9 +144,9 @@ pub(crate) async fn a_cordoned_worker_may_take_what_it_was_handed(scene: Scene) 
     let handed = Client::connect(address).await;
     stage.until_untaken(&first, 1).await;
     cordon(&mut stage, &first).await;
-    let (second, _) = stage.server(&address.to_string()).await;
     stage.has(&first, Step::Serve(0)).await;
     assert_eq!(handed.served_by().await, 1);
+    let (second, _) = stage.server(&address.to_string()).await;
     assert_eq!(Client::connect(address).await.served_by().await, 2);
     drop(handed);
     stage.disconnect([&first, &second]).await;

@@ -15,6 +15,9 @@ pub(super) fn in_words(action: &Action) -> String {
             let connection = letter(*connection);
             format!("hand {connection} of L{} to {worker} as h{}", listener.0, handoff.0)
         }
+        Action::TakeBack { worker, listener } => {
+            format!("take back from {worker} what it has not taken of L{}", listener.0)
+        }
         Action::Lend { worker, message, listener, slot } => {
             let socket = socket(*listener, *slot);
             format!("say to {worker}: {}, with a copy of {socket}", told(message))
@@ -87,6 +90,9 @@ pub(super) fn deadline(next: Option<(Duration, Reason)>) -> String {
         Some((at, Reason::KillAfter(worker))) => format!("(deadline {at:?}: kill {worker})"),
         Some((at, Reason::AcceptRetry(listener))) => {
             format!("(deadline {at:?}: accept from L{} again)", listener.0)
+        }
+        Some((at, Reason::Untaken(worker))) => {
+            format!("(deadline {at:?}: see what {worker} has taken)")
         }
         Some((at, Reason::Check(listener))) => {
             format!("(deadline {at:?}: look into L{})", listener.0)

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Action, Close, Primary};
 use crate::config::Overload;
+use crate::deadlines::Reason;
 use crate::id::{HandoffId, ListenerId, WorkerId};
 use crate::ledger::Connection;
 use crate::listeners::Listener;
@@ -56,6 +57,9 @@ impl Primary {
 
     pub(super) fn taken_back(&mut self, worker: WorkerId, handoff: HandoffId) {
         let Some((listener, connection)) = self.ledger.take_back(worker, handoff) else { return };
+        if self.listeners.at(listener).is_some_and(|it| it.rotation.contains(worker)) {
+            self.stalls(worker);
+        }
         self.put_back(listener, connection);
         self.dispatch(listener);
         self.has_room(listener);
@@ -74,6 +78,7 @@ impl Primary {
     /// What was in flight to a worker that is gone goes to others. Where the budget was used
     /// up, that may make room for whatever waits.
     pub(super) fn hand_on(&mut self, worker: WorkerId) {
+        self.deadlines.stop(Reason::Untaken(worker));
         for (listener, connection) in self.ledger.recover(worker) {
             self.put_back(listener, connection);
         }
@@ -139,7 +144,7 @@ impl Primary {
         let (cordoned, ledger) = (&self.cordoned, &self.ledger);
         let (now, slow_start) = (self.now, self.config.slow_start());
         let candidate = |worker| {
-            let account = ledger.account(worker)?;
+            let account = ledger.account(worker).filter(|it| !it.has_stalled())?;
             Some(Candidate {
                 worker,
                 untaken: account.untaken,
@@ -184,6 +189,9 @@ impl Primary {
         if let Some((handoff, connection)) = self.ledger.hand(id, place, worker, self.now) {
             let (connection, peer) = (connection.token.name(), connection.peer);
             self.act(Action::Hand { worker, listener: id, handoff, connection, peer });
+            if self.listeners.at(id).is_some_and(|it| it.rotation.has_several()) {
+                self.mind(worker);
+            }
             // A descriptor was freed: no need to rest any longer.
             self.accept_again(id);
         }

@@ -76,6 +76,7 @@ impl Primary {
             match reason {
                 Reason::KillAfter(worker) => self.signal(worker, Signal::KILL),
                 Reason::AcceptRetry(listener) => self.accept_again(listener),
+                Reason::Untaken(worker) => self.check_untaken(now, worker),
                 Reason::Check(listener) => self.check_slots(listener),
             }
         }

@@ -196,6 +196,7 @@ impl Primary {
             }
         }
         self.dispatch(id);
+        self.mind_all(id);
     }
 
     /// The first data that is not empty is everybody's.

@@ -87,9 +87,13 @@ impl Primary {
 
     /// A worker has answered a probe.
     pub(super) fn is_awake(&mut self, worker: WorkerId) {
+        let stalled = self.ledger.account_mut(worker).is_some_and(|it| it.is_awake());
         for id in self.listeners.of(worker) {
             if let Some(listener) = self.listeners.at_mut(id) {
                 listener.slots.answers(worker);
+                if stalled {
+                    listener.rotation.excused(worker);
+                }
                 self.spread(id);
                 self.dispatch(id);
             }

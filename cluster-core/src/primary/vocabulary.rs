@@ -46,8 +46,9 @@ pub enum Input {
         /// Which connection.
         handoff: HandoffId,
     },
-    /// The worker will not take a connection, and the primary has it again. Comes after the
-    /// [`ToPrimary::Close`] that closed the passage, once for each that was left in it.
+    /// The worker will not take a connection, and the primary has it again. Comes once for each
+    /// that was left in a passage, after the [`ToPrimary::Close`] that closed it or after
+    /// [`Action::TakeBack`].
     TakenBack {
         /// Which worker.
         worker: WorkerId,
@@ -160,6 +161,15 @@ pub enum Action {
         connection: HandleName,
         /// The other end, where it has an address.
         peer: Option<SocketAddr>,
+    },
+    /// Take everything out of the worker's passage for a listener that it has not taken itself;
+    /// the passage stays open. First comes [`Input::Taken`] for what the worker has taken, then
+    /// [`Input::TakenBack`] for each of the rest. If there is no passage any more, do nothing.
+    TakeBack {
+        /// Which worker.
+        worker: WorkerId,
+        /// For which listener.
+        listener: ListenerId,
     },
     /// Say this to the worker, as [`Action::Send`] does, with a copy of the listener's descriptor.
     /// The copy is made at once (the listener may be closed before the message is written); if

@@ -19,6 +19,7 @@ mod identity;
 mod lending;
 mod lifecycles;
 mod limits;
+mod minding;
 mod passages;
 mod random;
 mod sharding;

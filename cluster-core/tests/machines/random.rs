@@ -54,6 +54,7 @@ struct Figures {
     budget_reached: usize,
     taken_back: usize,
     recovered: usize,
+    rescued_untaken: usize,
     raced: usize,
     fates: BTreeMap<Fate, usize>,
 }
@@ -63,7 +64,7 @@ impl Figures {
     fn are_mild(&self) -> bool {
         let Self { accept_failures, accepted_by_workers, rescued, returned, .. } = *self;
         let Self { crashed, probes, slots_refused, budget_reached, .. } = *self;
-        let Self { taken_back, recovered, raced, .. } = *self;
+        let Self { taken_back, recovered, rescued_untaken, raced, .. } = *self;
         let happened = [
             accept_failures,
             accepted_by_workers,
@@ -75,6 +76,7 @@ impl Figures {
             budget_reached,
             taken_back,
             recovered,
+            rescued_untaken,
             raced,
         ];
         happened.contains(&0) || self.fates.len() < 5
@@ -92,6 +94,7 @@ impl Figures {
         self.budget_reached += storm.world.tally.budget_reached;
         self.taken_back += storm.world.tally.taken_back;
         self.recovered += storm.world.tally.recovered;
+        self.rescued_untaken += storm.world.tally.rescued_untaken;
         self.raced += storm.world.tally.raced;
         self.workers += storm.world.processes.len();
         let clean = |status: cluster_core::ExitStatus| status.code() == Some(0);

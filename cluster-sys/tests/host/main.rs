@@ -18,6 +18,7 @@ mod handing;
 mod hostile;
 mod looking;
 mod messages;
+mod minding;
 mod receiving;
 mod round;
 mod shortage;

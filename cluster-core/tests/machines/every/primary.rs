@@ -1,15 +1,15 @@
 //! Every short life of one worker, as the primary sees it.
 
+mod deeds;
 mod letter;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use cluster_core::primary::{Action, Event, Input, Primary};
+use cluster_core::primary::{Event, Input, Primary};
 use cluster_core::{
     Config, ExitStatus, HandleName, HandleToken, HandoffId, ListenSpec, ListenerId, OsError,
-    Output, Overload, Pid, Reason, RequestId, Schedule, Sharing, Signal, SlotId, ToPrimary,
-    ToWorker, WorkerId,
+    Output, Overload, Pid, Reason, RequestId, Schedule, Signal, SlotId, ToPrimary, WorkerId,
 };
 
 use super::{Trial, every_sequence};
@@ -118,6 +118,8 @@ struct Life {
     held: BTreeSet<HandleName>,
     /// What was put into the worker's passages, and is there or taken.
     in_flight: Vec<(HandoffId, ListenerId)>,
+    /// What is to be taken back.
+    wanted_back: Vec<ListenerId>,
     /// The listeners for which the worker has a passage.
     passages: BTreeSet<ListenerId>,
     /// Listeners that were asked for, and their sockets once they are bound, with whether the
@@ -178,6 +180,7 @@ impl Life {
             tokens: 0,
             held: BTreeSet::new(),
             in_flight: Vec::new(),
+            wanted_back: Vec::new(),
             passages: BTreeSet::new(),
             binding: BTreeSet::new(),
             bound: BTreeMap::new(),
@@ -347,12 +350,11 @@ impl Life {
         assert!(self.is_over() || !self.told.draining || flag == Some(true), "who drains leaves");
     }
 
-    /// What lies in the passage of a listener that the worker has closed comes back.
+    /// What lies in the passage of a listener comes back.
     fn take_back(&mut self, listener: ListenerId) {
         if self.promises == Promises::Broken {
             return;
         }
-        self.passages.remove(&listener);
         while let Some(place) = self.in_flight.iter().position(|(_, of)| *of == listener) {
             let (handoff, _) = self.in_flight.remove(place);
             self.tell(Input::TakenBack { worker: self.worker, handoff });
@@ -365,101 +367,6 @@ impl Life {
 
     fn is_over(&self) -> bool {
         self.told.failed || self.told.disconnected && self.told.exited
-    }
-
-    fn check_action(&mut self, action: Action) {
-        let kept = self.promises == Promises::Kept;
-        match action {
-            Action::Spawn { worker } => {
-                assert!(worker != self.worker || !self.facts.spawned, "spawned once");
-            }
-            Action::Signal { worker, .. } => {
-                assert_eq!(worker, self.worker);
-                assert!(self.told.forked && !self.told.exited, "there is a process");
-            }
-            Action::Send { worker, message } => {
-                assert_eq!(message.handles(), 0, "without a descriptor");
-                if worker == self.worker {
-                    assert!(!self.told.ended && !self.is_over(), "said to one that hears");
-                    assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
-                    self.note_grant(&message);
-                }
-            }
-            Action::Hand { worker, listener, handoff, connection, peer: _ } => {
-                assert!(self.held.contains(&connection), "still open");
-                self.check_hand(worker, listener, handoff);
-            }
-            Action::Lend { worker, message, listener, slot } => {
-                let own = matches!(self.schedule, Schedule::None | Schedule::Sharded);
-                assert!(own, "not in turns");
-                assert_eq!(message.handles(), 1);
-                assert!(self.has_slot(listener, slot) || !kept, "there is a descriptor");
-                if worker == self.worker {
-                    assert!(!self.told.ended && !self.told.draining, "lent to one that stays");
-                    assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
-                    self.note_grant(&message);
-                }
-            }
-            Action::EndChannel { .. } => {
-                assert!(!std::mem::replace(&mut self.told.ended, true), "ended once");
-            }
-            Action::Listen { listener, sharing, .. } => {
-                assert_eq!(sharing == Sharing::Sharded, self.schedule == Schedule::Sharded);
-                assert!(self.binding.insert(listener), "once");
-            }
-            Action::OpenSlot { listener, slot } => {
-                assert_eq!(self.schedule, Schedule::Sharded, "where each has its own");
-                assert!(!self.has_slot(listener, slot) || !kept, "opened once");
-                assert!(self.opening.insert((listener, slot)), "asked for once");
-            }
-            Action::Spread { listener, slots } => {
-                assert_eq!(self.schedule, Schedule::Sharded, "where each has its own");
-                let open = slots.iter().all(|slot| self.has_slot(listener, *slot));
-                assert!(!slots.is_empty() && open || !kept, "over open sockets");
-            }
-            Action::Inspect { listener } => drop(self.inspected.insert(listener)),
-            Action::ResumeAccept { listener, slot } => {
-                assert_ne!(self.schedule, Schedule::None, "the worker accepts");
-                let before = self.bound.entry(listener).or_default().insert(slot, true);
-                assert!(before == Some(false) || !kept, "bound, and not accepting");
-            }
-            Action::PauseAccept { listener, slot } => {
-                let before = self.bound.entry(listener).or_default().insert(slot, false);
-                assert!(before == Some(true) || !kept, "accepting");
-            }
-            Action::CloseListener { listener } => {
-                assert!(self.bound.remove(&listener).is_some() || !kept, "bound");
-                self.inspected.remove(&listener);
-            }
-            Action::Close { connection, .. } => {
-                assert!(self.held.remove(&connection.name()), "held until now");
-            }
-        }
-    }
-
-    fn check_hand(&mut self, worker: WorkerId, listener: ListenerId, handoff: HandoffId) {
-        if worker != self.worker {
-            return;
-        }
-        assert!(!self.told.ended && !self.told.draining, "not to one that leaves");
-        assert!(!self.told.disconnected && !self.told.exited, "not to the dead");
-        let kept = self.promises == Promises::Kept;
-        assert!(self.passages.contains(&listener) || !kept, "there is a passage");
-        self.in_flight.push((handoff, listener));
-    }
-
-    /// A grant comes with a passage, if there are descriptors for it; if not, that is told at
-    /// once.
-    fn note_grant(&mut self, message: &ToWorker) {
-        let ToWorker::Listen { request, result: Ok(grant) } = message else { return };
-        let (worker, listener) = (self.worker, grant.listener);
-        if std::mem::take(&mut self.exhausted) {
-            let (request, error) = (*request, OsError(1));
-            let input = Input::LendFailed { worker, request, listener, error };
-            return self.primary.handle_input(self.now, input);
-        }
-        let fresh = self.passages.insert(listener);
-        assert!(fresh || self.promises == Promises::Broken, "the one before is closed");
     }
 
     fn check_event(&mut self, event: &Event) {
@@ -548,7 +455,13 @@ impl Trial for Life {
                 _ => None,
             };
             self.tell(input);
-            closed.into_iter().for_each(|listener| self.take_back(listener));
+            if let Some(listener) = closed {
+                self.passages.remove(&listener);
+                self.take_back(listener);
+            }
+            while let Some(listener) = self.wanted_back.pop() {
+                self.take_back(listener);
+            }
         }
     }
 }

@@ -86,6 +86,7 @@ impl World {
         }
         self.outgoing.clear();
         self.retrieval = None;
+        self.rescues.clear();
         self.kernel.sockets.retain(|_, it| it.address.is_some());
         self.kernel.close_all(Holder::Primary);
     }

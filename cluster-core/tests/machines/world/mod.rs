@@ -28,7 +28,7 @@ use cluster_core::{Address, Config, ExitStatus, ListenerId, OsError, Primary, Sl
 use chance::Chance;
 use kernel::{Kernel, Number, Place};
 use process::{End, Process, Stage, Work};
-use retrieval::{Outgoing, Retrieval};
+use retrieval::{Outgoing, Retrieval, Then};
 use witness::Witness;
 
 pub(crate) struct World {
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) room: usize,
     /// Listeners whose queues the primary wants to know.
     inspected: BTreeSet<ListenerId>,
+    /// What is to be taken back though the passage stays open.
+    rescues: BTreeSet<(WorkerId, ListenerId)>,
     /// The passages that the primary's host puts connections into.
     outgoing: BTreeMap<(WorkerId, ListenerId), Outgoing>,
     /// What the primary's host is busy with.
@@ -77,6 +79,8 @@ pub(crate) struct Tally {
     pub(crate) returned: usize,
     /// Connections that were taken back from workers that had closed their listeners.
     pub(crate) taken_back: usize,
+    /// Connections that were taken back from workers that did not take them.
+    pub(crate) rescued_untaken: usize,
     /// Connections that were found in the passages of workers that had gone.
     pub(crate) recovered: usize,
     /// Connections that workers took while the primary took back the rest.
@@ -101,6 +105,8 @@ pub(crate) enum Turn {
     ReadUp(WorkerId),
     /// The primary's host looks what a worker has taken.
     Look(WorkerId),
+    /// The primary's host begins to take back what is in a passage that stays open.
+    Rescue(WorkerId, ListenerId),
     /// The primary's host takes the next connection back.
     TakeBack,
     Accept(Place),
@@ -131,6 +137,7 @@ impl World {
             deadline: None,
             room: 64,
             inspected: BTreeSet::new(),
+            rescues: BTreeSet::new(),
             outgoing: BTreeMap::new(),
             retrieval: None,
             spawn_error: None,
@@ -170,6 +177,7 @@ impl World {
             }
         }
         turns.extend(self.inspected.iter().map(|listener| Turn::Inspect(*listener)));
+        turns.extend(self.rescues.iter().map(|(worker, of)| Turn::Rescue(*worker, *of)));
         turns.extend(self.takers().map(Turn::Look));
         for (&worker, process) in &self.processes {
             turns.extend(process.turns(worker));
@@ -203,6 +211,10 @@ impl World {
             Turn::ReadUp(worker) => self.read_up(worker),
             Turn::Accept(place) => self.accept(place),
             Turn::Look(worker) => self.look(worker),
+            Turn::Rescue(worker, listener) => {
+                self.rescues.remove(&(worker, listener));
+                self.retrieve(worker, Some(listener), Then::GoOn);
+            }
             Turn::TakeBack => self.take_back(),
             Turn::Take(worker, passage) => self.take(worker, passage),
             Turn::LetGo(worker) => self.let_go(worker),
@@ -302,6 +314,7 @@ impl Turn {
             | Self::WriteDown(_)
             | Self::ReadUp(_)
             | Self::Look(_)
+            | Self::Rescue(..)
             | Self::Accept(_)
             | Self::EndUp(_)
             | Self::Reap(_) => true,

@@ -8,6 +8,7 @@ use cluster_core::{
 
 use super::kernel::{self, Holder, Number, Place, TOO_MANY_FILES};
 use super::process::{End, Process, Stage};
+use super::retrieval::Then;
 use super::{World, words};
 
 impl World {
@@ -56,6 +57,9 @@ impl World {
             Action::Send { worker, message } => self.say(worker, message),
             Action::Hand { worker, listener, handoff, connection, peer } => {
                 self.hand(worker, listener, handoff, connection, peer);
+            }
+            Action::TakeBack { worker, listener } => {
+                self.rescues.insert((worker, listener));
             }
             Action::Lend { worker, message, listener, slot } => {
                 self.lend(worker, message, (listener, slot));
@@ -249,7 +253,7 @@ impl World {
         }
         if let ToPrimary::Close { listener } = message {
             let then = Input::Received { worker, message, handle: None };
-            return self.retrieve(worker, Some(listener), then);
+            return self.retrieve(worker, Some(listener), Then::Close(then));
         }
         self.tell_primary(Input::Received { worker, message, handle: number.map(token) });
     }
@@ -257,7 +261,7 @@ impl World {
     /// All that the worker said has been received, and its end is closed.
     pub(super) fn end_up(&mut self, worker: WorkerId) {
         self.close_primary_end(worker);
-        self.retrieve(worker, None, Input::ChannelClosed { worker });
+        self.retrieve(worker, None, Then::Close(Input::ChannelClosed { worker }));
     }
 
     /// Something came over the channel that makes no sense, or the system failed it.
@@ -287,7 +291,7 @@ impl World {
         process.stage = Stage::Reaped;
         process.link.queue.clear();
         self.kernel.close_all(Holder::Queue(worker));
-        self.retrieve(worker, None, Input::Exited { worker, status });
+        self.retrieve(worker, None, Then::Close(Input::Exited { worker, status }));
     }
 
     /// What must hold whenever the primary's outputs are drained.

@@ -23,9 +23,18 @@ pub(crate) struct Outgoing {
 #[derive(Debug)]
 pub(crate) struct Retrieval {
     worker: WorkerId,
-    outgoing: Vec<Outgoing>,
+    outgoing: Vec<((WorkerId, ListenerId), Outgoing)>,
     back: Vec<HandoffId>,
-    then: Input,
+    then: Then,
+}
+
+/// What comes when passages are empty.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// They are closed, and this is told.
+    Close(Input),
+    /// They stay open.
+    GoOn,
 }
 
 impl World {
@@ -88,15 +97,15 @@ impl World {
     }
 
     /// Begins to take back what is in a worker's passages, or in that of one listener.
-    pub(super) fn retrieve(&mut self, worker: WorkerId, of: Option<ListenerId>, then: Input) {
+    pub(super) fn retrieve(&mut self, worker: WorkerId, of: Option<ListenerId>, then: Then) {
         assert!(self.retrieval.is_none(), "one at a time");
         let concerned = |(owner, listener): &&(WorkerId, ListenerId)| {
             *owner == worker && of.is_none_or(|it| it == *listener)
         };
         let places: Vec<_> = self.outgoing.keys().filter(concerned).copied().collect();
-        let outgoing: Vec<_> =
-            places.into_iter().filter_map(|place| self.outgoing.remove(&place)).collect();
-        let left: usize = outgoing.iter().map(|it| self.kernel.inside(it.passage)).sum();
+        let remove = |place| Some((place, self.outgoing.remove(&place)?));
+        let outgoing: Vec<_> = places.into_iter().filter_map(remove).collect();
+        let left: usize = outgoing.iter().map(|(_, it)| self.kernel.inside(it.passage)).sum();
         self.retrieval = Some(Retrieval { worker, outgoing, back: Vec::new(), then });
         if left == 0 {
             self.complete_retrieval();
@@ -106,7 +115,7 @@ impl World {
     /// The host takes one connection back, or finds that there is none.
     pub(super) fn take_back(&mut self) {
         let retrieval = self.retrieval.as_mut().expect("there is one");
-        for outgoing in &retrieval.outgoing {
+        for (_, outgoing) in &retrieval.outgoing {
             if let Some((handoff, _)) = self.kernel.take_out(outgoing.passage, Holder::Primary) {
                 return retrieval.back.push(handoff);
             }
@@ -126,25 +135,43 @@ impl World {
             return;
         };
         let mut taken = Vec::new();
-        for Outgoing { passage, untold } in outgoing {
+        for (place, Outgoing { passage, untold }) in outgoing {
             assert_eq!(self.kernel.inside(passage), 0, "all is out");
-            self.kernel.close(passage, Holder::Primary);
             taken.extend(untold.into_iter().filter(|it| !back.contains(it)));
-        }
-        if let Input::Received { .. } = then {
-            // Before all else: there is no passage any more for what a worker with room might get.
-            self.tell_primary(then);
-            self.tell_taken(worker, taken);
-            self.tally.taken_back += back.len();
-            for handoff in back {
-                self.witness.settled(worker, handoff);
-                self.tell_primary(Input::TakenBack { worker, handoff });
+            match then {
+                Then::Close(_) => self.kernel.close(passage, Holder::Primary),
+                Then::GoOn => {
+                    let empty = Outgoing { passage, untold: VecDeque::new() };
+                    self.outgoing.insert(place, empty);
+                }
             }
-        } else {
-            self.tell_taken(worker, taken);
-            self.tally.recovered += back.len();
-            self.witness.gone(worker);
-            self.tell_primary(then);
+        }
+        match then {
+            // Before all else: there is no passage any more for what a worker with room might get.
+            Then::Close(closed @ Input::Received { .. }) => {
+                self.tell_primary(closed);
+                self.tell_taken(worker, taken);
+                self.tally.taken_back += back.len();
+                self.tell_taken_back(worker, back);
+            }
+            Then::Close(end) => {
+                self.tell_taken(worker, taken);
+                self.tally.recovered += back.len();
+                self.witness.gone(worker);
+                self.tell_primary(end);
+            }
+            Then::GoOn => {
+                self.tell_taken(worker, taken);
+                self.tally.rescued_untaken += back.len();
+                self.tell_taken_back(worker, back);
+            }
+        }
+    }
+
+    fn tell_taken_back(&mut self, worker: WorkerId, back: Vec<HandoffId>) {
+        for handoff in back {
+            self.witness.settled(worker, handoff);
+            self.tell_primary(Input::TakenBack { worker, handoff });
         }
     }
 }

@@ -40,6 +40,9 @@ pub(crate) fn primary_action(action: &primary::Action) -> String {
         Action::Hand { worker, listener, handoff, connection, peer: _ } => {
             format!("hand {} of l{} to {worker} as h{}", named(*connection), listener.0, handoff.0)
         }
+        Action::TakeBack { worker, listener } => {
+            format!("take back from {worker} what is left of l{}", listener.0)
+        }
         Action::Lend { worker, message, listener, slot } => {
             let socket = place((*listener, *slot));
             format!("say to {worker}: {}, with a copy of {socket}", to_worker(message))

@@ -31,6 +31,7 @@ impl PrimaryHost {
             Action::Spawn { worker } => self.spawn(now, worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
             Action::Send { worker, message } => self.say(now, worker, &message, None),
+            Action::TakeBack { worker, listener } => self.rescue(now, worker, listener),
             Action::Lend { worker, message, listener, slot } => {
                 self.say(now, worker, &message, Some((listener, slot)));
             }

@@ -139,20 +139,24 @@ impl PrimaryHost {
         if !taken.is_empty() {
             self.handing.looks = 0;
         }
-        for handoff in taken.drain(..) {
-            self.core.handle_input(now, Input::Taken { worker, handoff });
-            self.carry_on(now);
-        }
+        self.tell_taken(now, worker, taken.drain(..));
         self.handing.taken = taken;
     }
 
     /// A worker shares a listener no longer: what it has not taken goes to others. The core must
     /// know the former before, or it might hand out more to it.
     pub(super) fn take_back(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
-        for handoff in self.close_passage(now, worker, listener) {
-            self.core.handle_input(now, Input::TakenBack { worker, handoff });
-            self.carry_on(now);
-        }
+        let rest = self.close_passage(now, worker, listener);
+        self.tell_taken_back(now, worker, rest);
+    }
+
+    /// The worker does not take what it was handed: it goes to others, and the passage stays.
+    pub(super) fn rescue(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
+        let entry = self.workers.get_mut(&worker);
+        let Some(passage) = entry.and_then(|it| it.passages.get_mut(&listener)) else { return };
+        let TakenBack { taken, rest } = passage.take_back(&mut self.handles);
+        self.tell_taken(now, worker, taken);
+        self.tell_taken_back(now, worker, rest);
     }
 
     /// The worker takes nothing any more. The core takes back by itself what it has not taken when
@@ -174,7 +178,7 @@ impl PrimaryHost {
         listener: ListenerId,
     ) -> Vec<HandoffId> {
         let entry = self.workers.get_mut(&worker);
-        let Some(passage) = entry.and_then(|it| it.passages.remove(&listener)) else {
+        let Some(mut passage) = entry.and_then(|it| it.passages.remove(&listener)) else {
             return Vec::new();
         };
         self.ready.ignore(Place::Passages(worker), passage.inlet());
@@ -182,11 +186,27 @@ impl PrimaryHost {
             self.handing.occupied.retain(|it| *it != worker);
         }
         let TakenBack { taken, rest } = passage.take_back(&mut self.handles);
+        self.tell_taken(now, worker, taken);
+        rest
+    }
+
+    fn tell_taken(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        taken: impl IntoIterator<Item = HandoffId>,
+    ) {
         for handoff in taken {
             self.core.handle_input(now, Input::Taken { worker, handoff });
             self.carry_on(now);
         }
-        rest
+    }
+
+    fn tell_taken_back(&mut self, now: Instant, worker: WorkerId, rest: Vec<HandoffId>) {
+        for handoff in rest {
+            self.core.handle_input(now, Input::TakenBack { worker, handoff });
+            self.carry_on(now);
+        }
     }
 
     /// The kernel tells when something is taken out of those passages where something is.

@@ -10,9 +10,10 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result};
 
 use crate::cargo;
-use contender::Contender;
+use contender::{Contender, Runtime};
 use machine::Machine;
 use results::Results;
+use rows::Row;
 use tool::Tool;
 
 mod build;
@@ -81,13 +82,18 @@ impl<'a> Bench<'a> {
         let place = build::place(root)?;
         fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
         let names = rows::examples(options);
-        for (name, package) in contender::RUNTIMES {
-            if options.admits(name) {
+        for Runtime { name, batch, package } in contender::RUNTIMES {
+            if options.admits(name) || options.admits(batch) {
                 build::examples(root, package, &names, &place)?;
             }
         }
         let contenders = contender::all(&place, options)?;
         Ok(Self { place, options, contenders })
+    }
+
+    /// The programs that take part in `row`.
+    fn contenders(&self, row: Row) -> impl Iterator<Item = &Contender> {
+        self.contenders.iter().filter(move |contender| contender.takes_part(row))
     }
 
     /// All forms of the tool `what` that take part.

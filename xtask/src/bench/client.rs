@@ -1,21 +1,17 @@
 //! The load: many connections at a time from one thread.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
-use super::response::Response;
+use connection::Connection;
 
-/// Each request of a connection but the last.
-const MORE: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
-
-/// The last request of a connection.
-const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
+mod connection;
+mod request;
 
 /// For a request to a server that is not disturbed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +29,10 @@ pub(super) struct Load {
     pub(super) limit: Duration,
     /// For one request, after which its connection counts as hung.
     pub(super) patience: Duration,
+    /// The requests of each connection, one after another.
+    pub(super) requests: u32,
     pub(super) skew: Option<Skew>,
+    pub(super) slow: Option<Slow>,
 }
 
 /// Every so-manieth connection is heavy.
@@ -44,12 +43,24 @@ pub(super) struct Skew {
     pub(super) requests: u32,
 }
 
+/// Clients that write their one request in pieces. They come beside the others, one connection
+/// after another for as long as these go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slow {
+    /// How many there are at a time.
+    pub(super) clients: usize,
+    pub(super) pieces: usize,
+    /// From one piece to the next.
+    pub(super) pause: Duration,
+}
+
 /// What came of a load.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// How many requests each worker answered.
     pub(super) answers: BTreeMap<String, u64>,
-    /// How long each connection of a single request took, in microseconds.
+    /// How long each connection of a single request took, in microseconds. Slow clients do not
+    /// count.
     pub(super) times: Vec<f64>,
     /// Connections that ended without a whole answer.
     pub(super) failed: u64,
@@ -64,15 +75,17 @@ impl Load {
     /// So many connections of one request each, for as long as it takes.
     pub(super) fn even(address: SocketAddr, connections: u64, parallel: usize) -> Self {
         let (limit, patience) = (Duration::MAX, PATIENCE);
-        Self { address, connections, parallel, limit, patience, skew: None }
+        let (requests, skew, slow) = (1, None, None);
+        Self { address, connections, parallel, limit, patience, requests, skew, slow }
     }
 
     /// Brings this load upon the server.
     pub(super) fn run(&self) -> Result<Outcome> {
+        let slow = self.slow.map_or(0, |slow| slow.clients);
         let mut run = Run {
             load: *self,
             poll: Poll::new()?,
-            slots: (0..self.parallel).map(|_| None).collect(),
+            slots: (0..self.parallel + slow).map(|_| None).collect(),
             started: Instant::now(),
             begun: 0,
             ended: 0,
@@ -87,8 +100,10 @@ impl Load {
 struct Run {
     load: Load,
     poll: Poll,
+    /// Those of slow clients come last.
     slots: Vec<Option<Connection>>,
     started: Instant,
+    /// Neither of these counts slow clients: they are there for the others.
     begun: u64,
     ended: u64,
     outcome: Outcome,
@@ -116,25 +131,39 @@ impl Outcome {
 
 impl Run {
     fn go(&mut self) -> Result<()> {
-        for slot in 0..self.slots.len() {
+        // Slow clients first: they are there when the others come.
+        for slot in (0..self.slots.len()).rev() {
             self.begin(slot)?;
         }
         let mut events = Events::with_capacity(self.slots.len().max(1));
         let mut looked = Instant::now();
-        while self.ended < self.load.connections {
-            match self.poll.poll(&mut events, Some(LOOK)) {
+        while !self.is_over() {
+            match self.poll.poll(&mut events, Some(self.pause())) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 result => result?,
             }
             for event in &events {
                 self.go_on(event.token().0)?;
             }
+            self.go_on_slowly()?;
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.give_up()?;
             }
         }
         Ok(())
+    }
+
+    /// Slow clients begin nothing after the others, but finish what they have begun.
+    fn is_over(&self) -> bool {
+        self.ended >= self.load.connections && self.slots.iter().all(Option::is_none)
+    }
+
+    /// How long to wait for events: until the next piece is due, or the next look.
+    fn pause(&self) -> Duration {
+        let slow = self.slots[self.load.parallel..].iter().flatten();
+        let due = slow.filter_map(Connection::due).min();
+        due.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()).min(LOOK))
     }
 
     /// Begins connections in `slot` until one is under way, or none is left.
@@ -144,20 +173,30 @@ impl Run {
                 self.load.connections = self.begun;
                 break;
             }
-            self.begun += 1;
-            let requests = match self.load.skew {
-                Some(skew) if self.begun.is_multiple_of(skew.every) => skew.requests,
-                _ => 1,
-            };
-            match Connection::begin(self.load.address, requests, &self.poll, Token(slot)) {
+            let slow = self.load.slow.filter(|_| self.is_slow(slot));
+            let requests = if slow.is_some() { 1 } else { self.next_requests() };
+            match Connection::begin(self.load.address, requests, slow, &self.poll, Token(slot)) {
                 Ok(connection) => self.slots[slot] = Some(connection),
                 Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
                     bail!("there are no ports left to connect from: {error}")
                 }
-                Err(error) => self.fail(&error.to_string()),
+                Err(error) => self.fail(slot, &error.to_string()),
+            }
+            if slow.is_some() {
+                // Slow clients have no end of their own: one that cannot connect stays away.
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Counts one more connection as begun, and says how many requests it has.
+    fn next_requests(&mut self) -> u32 {
+        self.begun += 1;
+        match self.load.skew {
+            Some(skew) if self.begun.is_multiple_of(skew.every) => skew.requests,
+            _ => self.load.requests,
+        }
     }
 
     /// Goes on with the connection in `slot`, if there still is one.
@@ -166,139 +205,166 @@ impl Run {
         match connection.go_on(&mut self.outcome.answers) {
             Ok(false) => return Ok(()),
             Ok(true) => {
-                if connection.requests == 1 {
-                    self.outcome.times.push(connection.started.elapsed().as_secs_f64() * 1e6);
-                }
-                self.ended += 1;
+                let time = connection.time();
+                self.outcome.times.extend(time.map(|time| time.as_secs_f64() * 1e6));
+                self.end(slot);
             }
-            Err(reason) => self.fail(&reason),
+            Err(reason) => self.fail(slot, &reason),
         }
-        self.slots[slot] = None;
         self.begin(slot)
     }
 
-    fn fail(&mut self, reason: &str) {
-        self.ended += 1;
-        self.outcome.failed += 1;
-        self.outcome.reason.get_or_insert_with(|| reason.to_owned());
-    }
-
-    fn give_up(&mut self) -> Result<()> {
-        for slot in 0..self.slots.len() {
-            let patience = self.load.patience;
-            if self.slots[slot].as_ref().is_some_and(|it| it.begun_at.elapsed() > patience) {
-                self.slots[slot] = None;
-                self.ended += 1;
-                self.outcome.hung += 1;
+    /// Lets slow clients write the pieces that are due.
+    fn go_on_slowly(&mut self) -> Result<()> {
+        for slot in self.load.parallel..self.slots.len() {
+            let Some(connection) = &mut self.slots[slot] else { continue };
+            let is_due = connection.due().is_some_and(|due| due <= Instant::now());
+            if is_due && let Err(reason) = connection.ask() {
+                self.fail(slot, &reason);
                 self.begin(slot)?;
             }
         }
         Ok(())
     }
-}
 
-/// One connection and its requests.
-struct Connection {
-    stream: TcpStream,
-    started: Instant,
-    /// When the present request was begun.
-    begun_at: Instant,
-    requests: u32,
-    /// The requests that are not yet answered.
-    left: u32,
-    /// Whether the present request is written.
-    asked: bool,
-    response: Response,
-}
-
-impl Connection {
-    fn begin(
-        address: SocketAddr,
-        requests: u32,
-        poll: &Poll,
-        token: Token,
-    ) -> std::io::Result<Self> {
-        let started = Instant::now();
-        let stream = TcpStream::connect(address)?;
-        let mut connection = Self {
-            stream,
-            started,
-            begun_at: started,
-            requests,
-            left: requests,
-            asked: false,
-            response: Response::default(),
-        };
-        // On the loopback a connection stands at once; otherwise the event of writability asks.
-        connection.ask()?;
-        let interest = match connection.asked {
-            true => Interest::READABLE,
-            false => Interest::READABLE | Interest::WRITABLE,
-        };
-        poll.registry().register(&mut connection.stream, token, interest)?;
-        Ok(connection)
-    }
-
-    fn ask(&mut self) -> std::io::Result<()> {
-        let request = if self.left == 1 { LAST } else { MORE };
-        match self.stream.write(request) {
-            // An empty send buffer takes a whole request.
-            Ok(_) => self.asked = true,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {}
-            Err(error) => return Err(error),
+    fn give_up(&mut self) -> Result<()> {
+        for slot in 0..self.slots.len() {
+            let patience = self.load.patience;
+            if self.slots[slot].as_ref().is_some_and(|it| it.waits() > patience) {
+                self.outcome.hung += 1;
+                self.end(slot);
+                self.begin(slot)?;
+            }
         }
         Ok(())
     }
 
-    /// Reads what is there and goes on. Says whether the connection is through, or why it failed.
-    fn go_on(&mut self, answers: &mut BTreeMap<String, u64>) -> Result<bool, String> {
-        if !self.asked {
-            self.ask().map_err(|error| format!("request: {error}"))?;
-        }
-        let mut buffer = [0; 4096];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return self.end(answers),
-                Ok(count) => self.response.add(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("response: {error}")),
-            }
-            if self.left > 1 && self.response.is_whole() {
-                self.count(answers)?;
-                self.left -= 1;
-                self.begun_at = Instant::now();
-                self.ask().map_err(|error| format!("request: {error}"))?;
-            }
+    fn fail(&mut self, slot: usize, reason: &str) {
+        self.outcome.failed += 1;
+        self.outcome.reason.get_or_insert_with(|| reason.to_owned());
+        self.end(slot);
+    }
+
+    fn end(&mut self, slot: usize) {
+        self.slots[slot] = None;
+        if !self.is_slow(slot) {
+            self.ended += 1;
         }
     }
 
-    /// The server has closed the connection.
-    fn end(&mut self, answers: &mut BTreeMap<String, u64>) -> Result<bool, String> {
-        if self.left > 1 {
-            return Err("closed before the last request".to_owned());
-        }
-        self.count(answers)?;
-        Ok(true)
-    }
-
-    /// Counts the answer for the worker that gave it.
-    fn count(&mut self, answers: &mut BTreeMap<String, u64>) -> Result<(), String> {
-        let Some(answer) = self.response.take() else {
-            return Err("closed before the answer".to_owned());
-        };
-        match answers.get_mut(&answer) {
-            Some(count) => *count += 1,
-            None => drop(answers.insert(answer, 1)),
-        }
-        Ok(())
+    fn is_slow(&self, slot: usize) -> bool {
+        slot >= self.load.parallel
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::thread;
+
     use super::*;
+
+    const SLOW: Slow = Slow { clients: 3, pieces: 10, pause: Duration::from_millis(2) };
+
+    /// The address of a server that does `work` for each connection, one in its own thread.
+    fn server(work: fn(TcpStream) -> std::io::Result<()>) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
+        let address = listener.local_addr().expect("it has an address");
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || work(stream));
+            }
+        });
+        address
+    }
+
+    fn answer(stream: &mut TcpStream) -> std::io::Result<()> {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\nworker 1 pid 7\n")
+    }
+
+    /// Answers each whole request until one is the last.
+    fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+        let (mut request, mut byte) = (Vec::new(), [0]);
+        while stream.read(&mut byte)? > 0 {
+            request.extend(byte);
+            if request.ends_with(b"\r\n\r\n") {
+                answer(&mut stream)?;
+                if request.ends_with(b"close\r\n\r\n") {
+                    return Ok(());
+                }
+                request.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers whatever comes first, and takes in what comes then.
+    fn serve_hastily(mut stream: TcpStream) -> std::io::Result<()> {
+        stream.read_exact(&mut [0])?;
+        answer(&mut stream)?;
+        stream.shutdown(std::net::Shutdown::Write)?;
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    }
+
+    #[test]
+    fn each_connection_is_kept_for_all_its_requests() {
+        let load = Load { requests: 7, ..Load::even(server(serve), 5, 2) };
+        let outcome = load.run().expect("it runs");
+        assert_eq!(outcome.answers, BTreeMap::from([("worker 1 pid 7".to_owned(), 35)]));
+        assert!(outcome.times.is_empty(), "{outcome:?}");
+        outcome.flawless().expect("all are served");
+    }
+
+    #[test]
+    fn slow_clients_come_beside_the_others_and_take_their_time() {
+        let slow = Slow { pause: Duration::from_millis(20), ..SLOW };
+        let load = Load { slow: Some(slow), ..Load::even(server(serve), 20, 2) };
+        let outcome = load.run().expect("it runs");
+        assert_eq!(outcome.times.len(), 20);
+        assert!(outcome.answers["worker 1 pid 7"] >= 23, "{outcome:?}");
+        assert!(outcome.took >= slow.pause * 9, "{outcome:?}");
+        outcome.flawless().expect("all are served");
+    }
+
+    #[test]
+    fn an_answer_to_half_a_request_is_none() {
+        // The second half never comes in time.
+        let slow = Slow { pause: PATIENCE, ..SLOW };
+        let load = Load { slow: Some(slow), ..Load::even(server(serve_hastily), 20, 2) };
+        let outcome = load.run().expect("it runs");
+        assert_eq!(outcome.times.len(), 20);
+        assert!(outcome.failed >= 3, "{outcome:?}");
+        assert!(outcome.flawless().is_err());
+    }
+
+    #[test]
+    fn who_is_served_nothing_has_failed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
+        let nobody = listener.local_addr().expect("it has an address");
+        drop(listener);
+        for address in [nobody, server(|_| Ok(()))] {
+            for requests in [1, 7] {
+                let even = Load::even(address, 20, 2);
+                let outcome = Load { requests, slow: Some(SLOW), ..even }.run().expect("it runs");
+                assert!(outcome.failed >= 23, "{outcome:?}");
+                assert!(outcome.answers.is_empty() && outcome.times.is_empty(), "{outcome:?}");
+                assert!(outcome.flawless().is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_for_too_long_is_hung() {
+        // Nobody accepts; connections stand all the same.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
+        let address = listener.local_addr().expect("it has an address");
+        let patience = SLOW.pause * 20;
+        let load = Load { patience, slow: Some(SLOW), ..Load::even(address, 2, 2) };
+        let outcome = load.run().expect("it runs");
+        assert_eq!((outcome.failed, outcome.hung), (0, 5), "{outcome:?}");
+        assert!(outcome.flawless().is_err());
+    }
 
     #[test]
     fn a_worker_that_answered_nothing_is_the_idlest() {

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 
 use super::rows::Row;
 
 /// What to measure, how often, and where to write it down.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Measure this row only (repeatable): a to i, as BENCH.md has them.
+    /// Measure this row only (repeatable): a to j, as BENCH.md has them.
     #[arg(long, value_name = "ROW")]
     pub(super) only: Vec<Row>,
 
@@ -34,7 +34,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     storm: Option<u64>,
 
-    /// Measure only these of raw, tokio, smol, node and the peers (repeatable).
+    /// Measure only these of raw, tokio, smol (and these three with " batch" behind it), node
+    /// and the peers (repeatable).
     #[arg(long, value_name = "NAME")]
     programs: Vec<String>,
 
@@ -62,6 +63,11 @@ impl Options {
 
     pub(super) fn storm(&self) -> u64 {
         self.storm.unwrap_or(if self.quick { 10_000 } else { 40_000 }).max(1)
+    }
+
+    /// The rows that are wanted.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        Row::value_variants().iter().copied().filter(|row| self.wants(*row))
     }
 
     /// Whether `row` is wanted.
@@ -98,7 +104,33 @@ impl FromStr for Peer {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches as _;
+
     use super::*;
+
+    fn options(line: &[&str]) -> Result<Options, clap::Error> {
+        let command = Options::augment_args(clap::Command::new("bench").no_binary_name(true));
+        Options::from_arg_matches(&command.try_get_matches_from(line)?)
+    }
+
+    #[test]
+    fn rows_go_by_their_letters() {
+        for row in Row::value_variants() {
+            let only = options(&["--only", &row.letter().to_string()]).expect("that is a row");
+            assert_eq!(only.rows().collect::<Vec<_>>(), [*row]);
+        }
+        let all = options(&[]).expect("nothing is required");
+        assert_eq!(all.rows().count(), Row::value_variants().len());
+        assert!(options(&["--only", "k"]).is_err());
+    }
+
+    #[test]
+    fn programs_go_by_their_whole_names() {
+        let some = options(&["--programs", "raw", "--programs", "tokio batch"]).expect("names");
+        let names = ["raw", "raw batch", "tokio", "tokio batch", "node"];
+        assert_eq!(names.map(|name| some.admits(name)), [true, false, false, true, false]);
+        assert!(options(&[]).expect("nothing is required").admits("tokio batch"));
+    }
 
     #[test]
     fn a_peer_is_a_name_and_a_command() {

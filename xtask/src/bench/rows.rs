@@ -14,6 +14,7 @@ mod births;
 mod cost;
 mod evenness;
 mod growth;
+mod kinds;
 mod latency;
 mod memory;
 mod messages;
@@ -50,6 +51,9 @@ pub(super) enum Row {
     /// The primary's share with few and with many workers
     #[value(name = "i")]
     Growth,
+    /// Connections that are kept, and slow clients
+    #[value(name = "j")]
+    Kinds,
 }
 
 impl Row {
@@ -64,6 +68,7 @@ impl Row {
             Self::Batches => 'g',
             Self::Storm => 'h',
             Self::Growth => 'i',
+            Self::Kinds => 'j',
         }
     }
 
@@ -78,13 +83,14 @@ impl Row {
             Self::Batches => batches::measure(bench, results),
             Self::Storm => storm::measure(bench, results),
             Self::Growth => growth::measure(bench, results),
+            Self::Kinds => kinds::measure(bench, results),
         }
     }
 }
 
 /// Measures each row that is wanted. A program that fails in one is noted and left out of it.
 pub(super) fn run(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
-    for row in Row::value_variants().iter().filter(|row| bench.options.wants(**row)) {
+    for row in bench.options.rows() {
         row.measure(bench, results)?;
     }
     Ok(())

@@ -18,7 +18,10 @@ const GAP: f64 = 8.0;
 const TOP: f64 = 30.0;
 
 /// The colours of programs, in the order in which these come up.
-const COLOURS: &[&str] = &["#777777", "#aaaaaa", "#3366cc", "#2a9d5c", "#cc7722", "#993399"];
+const COLOURS: &[&str] = &[
+    "#777777", "#aaaaaa", "#3366cc", "#8fb0f0", "#2a9d5c", "#8ccfae", "#cc7722", "#993399",
+    "#d26a8c", "#b0a030",
+];
 
 /// Draws all results into the folder `place`.
 pub(super) fn draw(results: &Results, place: &Path) -> Result<()> {

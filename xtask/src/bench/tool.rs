@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 use super::build;
-use super::contender::{RAW, RUNTIMES, in_search_path};
+use super::contender::{RAW, RUNTIMES, Runtime, in_search_path};
 use super::options::Options;
 
 /// The scripts for Node.
@@ -29,7 +29,7 @@ impl Tool {
         let tool = |name: &str, path, args| Self { name: name.to_owned(), path, args };
         let mut all = Vec::new();
         all.extend(Self::raw(what, options)?);
-        for (name, package) in RUNTIMES {
+        for Runtime { name, package, .. } in RUNTIMES {
             if options.admits(name) {
                 let path = build::kept(place, package, what);
                 all.push(tool(name, path, Vec::new()));

@@ -18,7 +18,8 @@ const WORKERS: &[usize] = &[2, 8];
 /// All cases of all programs in turn, again and again.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let rounds = bench.options.rounds();
-    interleaved(Row::Cost, rounds, &bench.contenders, results, |contender, results| {
+    let contenders = bench.contenders(Row::Cost);
+    interleaved(Row::Cost, rounds, contenders, results, |contender, results| {
         let mut add = |subject: &str, unit, sample| {
             results.add(Row::Cost, subject, unit, &contender.name, sample);
         };
@@ -62,7 +63,7 @@ pub(super) fn cost(bench: &Bench<'_>, contender: &Contender, case: Case<'_>) -> 
     Ok(Cost { total: each(total), primary: each(after[0] - before[0]) })
 }
 
-/// The first one is the primary.
-fn spent(family: &[u32]) -> Result<Vec<Duration>> {
+/// The processor time of each process of a `family`. The first one is the primary.
+pub(super) fn spent(family: &[u32]) -> Result<Vec<Duration>> {
     family.iter().map(|pid| cpu::spent(*pid)).collect()
 }

@@ -19,7 +19,8 @@ const SKEW: Skew = Skew { every: WORKERS as u64, requests: 50 };
 /// All schedules of all programs in turn.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let rounds = bench.options.rounds();
-    interleaved(Row::Evenness, rounds, &bench.contenders, results, |contender, results| {
+    let contenders = bench.contenders(Row::Evenness);
+    interleaved(Row::Evenness, rounds, contenders, results, |contender, results| {
         for schedule in &contender.schedules {
             let case = Case { workers: WORKERS, schedule };
             let even = even(bench, contender, case)?;

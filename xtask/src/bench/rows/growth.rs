@@ -16,7 +16,7 @@ const MANY: Case<'static> = Case { workers: 64, schedule: "rr" };
 /// has to be quick.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let takes_part = |it: &&Contender| !(bench.options.quick && it.name == "node");
-    let contenders = bench.contenders.iter().filter(takes_part);
+    let contenders = bench.contenders(Row::Growth).filter(takes_part);
     let rounds = bench.options.rounds();
     interleaved(Row::Growth, rounds, contenders, results, |contender, results| {
         let few = cost(bench, contender, FEW)?.primary;

@@ -12,7 +12,10 @@ use crate::bench::results::Results;
 use crate::bench::server::{Case, Server};
 use crate::bench::spread::quantile;
 
-const CLUSTERED: Case<'static> = Case { workers: 2, schedule: "rr" };
+const WORKERS: usize = 2;
+
+/// Of these, those that a program knows.
+const SCHEDULES: &[&str] = &["rr", "sharded", "none"];
 
 /// The part of what a program can do un-clustered that is asked of it.
 const SHARE: f64 = 0.1;
@@ -23,20 +26,24 @@ const TIMED: u64 = 4;
 /// Median and 99th percentile of all programs in turn.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let rounds = bench.options.rounds();
-    interleaved(Row::Latency, rounds, &bench.contenders, results, |contender, results| {
+    let contenders = bench.contenders(Row::Latency);
+    interleaved(Row::Latency, rounds, contenders, results, |contender, results| {
         let server = Server::start(contender, Case::ALONE)?;
         let every = interval(bench, &server)?;
         let alone = Latency::of(bench, server, every)?;
-        let clustered = Latency::of(bench, Server::start(contender, CLUSTERED)?, every)?;
         let mut add = |subject: &str, sample| {
             results.add(Row::Latency, subject, "µs", &contender.name, sample);
         };
         add("p50 at 10 % load, un-clustered", alone.p50);
-        add("p50 at 10 % load, 2 workers rr", clustered.p50);
-        add("added p50", clustered.p50 - alone.p50);
         add("p99 at 10 % load, un-clustered", alone.p99);
-        add("p99 at 10 % load, 2 workers rr", clustered.p99);
-        add("added p99", clustered.p99 - alone.p99);
+        for schedule in SCHEDULES.iter().filter(|it| contender.schedules.contains(it)) {
+            let case = Case { workers: WORKERS, schedule };
+            let clustered = Latency::of(bench, Server::start(contender, case)?, every)?;
+            add(&format!("p50 at 10 % load, {WORKERS} workers {schedule}"), clustered.p50);
+            add(&format!("added p50, {WORKERS} workers {schedule}"), clustered.p50 - alone.p50);
+            add(&format!("p99 at 10 % load, {WORKERS} workers {schedule}"), clustered.p99);
+            add(&format!("added p99, {WORKERS} workers {schedule}"), clustered.p99 - alone.p99);
+        }
         Ok(())
     });
     Ok(())

@@ -19,7 +19,8 @@ const CONNECTIONS: u64 = 20;
 /// All programs in turn, once: memory is not shared with the neighbours' work.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let cases = if bench.options.quick { &WORKERS[..2] } else { WORKERS };
-    interleaved(Row::Memory, 1, &bench.contenders, results, |contender, results| {
+    let contenders = bench.contenders(Row::Memory);
+    interleaved(Row::Memory, 1, contenders, results, |contender, results| {
         for workers in cases.iter().copied() {
             let mut server = Server::start(contender, Case { workers, schedule: "rr" })?;
             let connections = workers as u64 * CONNECTIONS;

@@ -31,7 +31,7 @@ const LIMITS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_se
 
 /// All programs that replace workers, once: what counts is that nothing goes wrong at all.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
-    let contenders = bench.contenders.iter().filter(|contender| !contender.is_raw());
+    let contenders = bench.contenders(Row::Storm);
     interleaved(Row::Storm, 1, contenders, results, |contender, results| {
         let mut server = Server::start_quietly(contender, CASE, &[])?;
         let all = load(bench, &server);

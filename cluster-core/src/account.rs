@@ -9,8 +9,12 @@ use crate::limits::{
 /// A worker's connections, in figures.
 ///
 /// ```text
-///   handed ──▶ untaken ──taken──▶ open ──finished──▶ forgotten
+///   handed ──▶ untaken ──taken──▶ unfinished ──finished──▶ forgotten
 /// ```
+///
+/// What is taken is counted under every schedule, and so is what has finished, by the worker. It
+/// reports that only under schedules that count. When one comes into force, the worker first tells
+/// what has finished so far, and so the figure is right whenever the connections were taken.
 ///
 /// Its window is how many may be untaken. It begins small, grows with each one that is taken
 /// promptly, and halves with each one that is not: what a blocked worker holds back stays a
@@ -18,8 +22,10 @@ use crate::limits::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) untaken: usize,
-    /// Taken and not finished, as far as the worker reports it.
-    pub(crate) open: usize,
+    /// Taken, and not reported to have finished.
+    unfinished: usize,
+    /// How often the worker was told to report, or to do so no longer, and has not answered.
+    unanswered: u32,
     window: usize,
     /// How many checks in a row have found something that it should have taken.
     late: u32,
@@ -38,6 +44,22 @@ impl Account {
     /// Whether half of its window is used up.
     pub(crate) const fn is_pressed(&self) -> bool {
         self.untaken * 2 >= self.window
+    }
+
+    /// Taken and not finished. `counted` says that the worker is to report what has; until it has
+    /// told what had before, nothing is known.
+    pub(crate) const fn open(&self, counted: bool) -> usize {
+        if counted && self.unanswered == 0 { self.unfinished } else { 0 }
+    }
+
+    /// The worker is told to report, or to do so no longer.
+    pub(crate) fn asked(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// The worker has heard that.
+    pub(crate) fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
     }
 
     /// The first time counts.
@@ -77,11 +99,10 @@ impl Account {
         (self.late, self.awake) = (0, false);
     }
 
-    /// `counted` says that the worker will report the end.
-    pub(crate) fn taken(&mut self, waited: Duration, window_max: usize, counted: bool) {
+    pub(crate) fn taken(&mut self, waited: Duration, window_max: usize) {
         self.settled();
         self.punctual();
-        self.open += usize::from(counted);
+        self.unfinished += 1;
         self.window = if waited <= TAKEN_PROMPTLY {
             (self.window + 1).min(window_max)
         } else {
@@ -95,8 +116,9 @@ impl Account {
     }
 
     /// The worker reports that so many have ended; one that reports too many has none.
-    pub(crate) fn finished(&mut self, count: u32) {
-        self.open = self.open.saturating_sub(count as usize);
+    pub(crate) fn finished(&mut self, count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.unfinished = self.unfinished.saturating_sub(count);
     }
 
     /// The part of a full share that it is to get by now, in hundredths: a fresh worker's grows
@@ -121,7 +143,8 @@ impl Account {
     pub(crate) fn new(window_max: usize) -> Self {
         Self {
             untaken: 0,
-            open: 0,
+            unfinished: 0,
+            unanswered: 0,
             window: WINDOW_START.min(window_max),
             late: 0,
             awake: false,
@@ -152,7 +175,7 @@ mod tests {
         let mut account = Account::new(8);
         let mut windows = vec![account.window];
         for waited in [TAKEN_PROMPTLY; 7].into_iter().chain([LATE; 4]) {
-            account.taken(waited, 8, true);
+            account.taken(waited, 8);
             windows.push(account.window);
         }
         assert_eq!(windows, [2, 3, 4, 5, 6, 7, 8, 8, 4, 2, 1, 1]);
@@ -175,8 +198,25 @@ mod tests {
     #[test]
     fn nobody_finishes_more_than_there_is() {
         let mut account = Account::new(8);
-        account.taken(Duration::ZERO, 8, true);
-        account.finished(u32::MAX);
-        assert_eq!(account.open, 0);
+        account.taken(Duration::ZERO, 8);
+        account.finished(u64::MAX);
+        assert_eq!(account.open(true), 0);
+    }
+
+    #[test]
+    fn nothing_is_known_until_the_last_answer() {
+        let mut account = Account::new(8);
+        (0..3).for_each(|_| account.taken(Duration::ZERO, 8));
+        assert_eq!((account.open(true), account.open(false)), (3, 0));
+        account.asked();
+        account.asked();
+        account.finished(1);
+        account.answered();
+        assert_eq!(account.open(true), 0);
+        account.answered();
+        assert_eq!(account.open(true), 2);
+        account.answered();
+        account.asked();
+        assert_eq!(account.open(true), 0, "an answer to nothing is none");
     }
 }

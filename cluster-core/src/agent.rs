@@ -50,6 +50,8 @@ pub struct Agent {
     passage: Option<(ListenerId, HandleToken)>,
     /// The primary wants to know when connections end.
     counted: bool,
+    /// How many have, and the primary does not know.
+    ended: u64,
     cordoned: bool,
     outputs: VecDeque<Output<Action, Event>>,
 }
@@ -66,6 +68,7 @@ impl Agent {
             listeners: BTreeMap::new(),
             passage: None,
             counted: false,
+            ended: 0,
             cordoned: false,
             outputs: VecDeque::new(),
         };
@@ -104,8 +107,8 @@ impl Agent {
     }
 
     /// Gives back a connection that was taken out of a passage, or accepted from a socket that
-    /// the primary lent, and that the application never saw: it goes to another worker. It counts
-    /// no longer here: it is not to be reported as [finished](Self::finished).
+    /// the primary lent, and that the application never saw: it goes to another worker. One that
+    /// was taken out of a passage is to be counted as [finished](Self::finished) before.
     pub fn give_back(
         &mut self,
         listener: ListenerId,
@@ -121,11 +124,11 @@ impl Agent {
         }
     }
 
-    /// Says that so many connections that were taken have ended, if the primary wants to know.
-    pub fn finished(&mut self, count: u32) {
-        if self.counted && count > 0 {
-            self.send(ToPrimary::Finished { count });
-        }
+    /// So many connections that were taken out of passages have ended. Says so, if the primary
+    /// wants to know, or as soon as it does.
+    pub fn finished(&mut self, count: u64) {
+        self.ended = self.ended.saturating_add(count);
+        self.report();
     }
 
     /// Leaves gracefully: closes all listeners, waits until the application is idle, and then
@@ -213,6 +216,12 @@ impl Agent {
                 self.close_handle(handle);
                 self.send(ToPrimary::Awake);
             }
+            (ToWorker::Report { ends }, handle) => {
+                self.close_handle(handle);
+                self.counted = ends;
+                self.report();
+                self.send(ToPrimary::Reported);
+            }
             (ToWorker::LeaveNoted, handle) => {
                 self.close_handle(handle);
                 self.noted();
@@ -243,7 +252,8 @@ impl Agent {
 
     fn granted(&mut self, request: RequestId, grant: Grant, handle: Option<HandleToken>) {
         let Grant { listener, address, sharing, counted, data } = grant;
-        self.counted |= counted;
+        self.counted = counted;
+        self.report();
         let passage = self.passage.take_if(|(of, _)| *of == listener);
         let passage = passage.map(|(_, passage)| passage);
         self.close_passage();
@@ -267,6 +277,14 @@ impl Agent {
         self.listeners.entry(listener).or_insert_with(|| address.clone());
         self.send(ToPrimary::Listening { listener });
         self.tell(Event::Listening { request, listener, address, data });
+    }
+
+    /// Tells what has ended, if the primary wants to know.
+    fn report(&mut self) {
+        if self.counted && self.ended > 0 {
+            let count = std::mem::take(&mut self.ended);
+            self.send(ToPrimary::Finished { count });
+        }
     }
 
     fn cordon(&mut self, cordoned: bool) {

@@ -52,20 +52,30 @@ impl Config {
         if window == 0 || window > WINDOW_MAX {
             return Err(ConfigError::Window(window));
         }
-        if let Schedule::Sticky { bound: Some(bound), .. } = schedule
-            && bound.get() < 100
-        {
-            return Err(ConfigError::StickyBound(bound));
-        }
-        Ok(Self {
-            schedule,
+        let config = Self {
+            schedule: Schedule::RoundRobin,
             waiting,
             window,
             budget: BUDGET_DEFAULT,
             slow_start: Duration::ZERO,
             overload: Overload::Wait,
             seed: 0,
-        })
+        };
+        config.with_schedule(schedule)
+    }
+
+    /// Who gets the next connection.
+    ///
+    /// # Errors
+    ///
+    /// If a sticky schedule is bound to less than an equal part.
+    pub const fn with_schedule(self, schedule: Schedule) -> Result<Self, ConfigError> {
+        if let Schedule::Sticky { bound: Some(bound), .. } = schedule
+            && bound.get() < 100
+        {
+            return Err(ConfigError::StickyBound(bound));
+        }
+        Ok(Self { schedule, ..self })
     }
 
     /// How many connections the primary may answer for, waiting and in flight together

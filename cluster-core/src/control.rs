@@ -42,12 +42,15 @@ pub enum ToPrimary {
         /// The other end, where it has an address.
         peer: Option<SocketAddr>,
     },
-    /// So many connections that the worker had taken have ended, those not counted that it has
-    /// [returned](Self::Returned). Said where a [`Grant`] asks for it.
+    /// So many connections that the worker had been handed and had taken have ended for it, those
+    /// among them that it [returns](Self::Returned) next. Said where a [`Grant`] or
+    /// [`ToWorker::Report`] asks for it.
     Finished {
-        /// How many since it was last said.
-        count: u32,
+        /// How many since it was last said, or since the beginning.
+        count: u64,
     },
+    /// Answers [`ToWorker::Report`]. What had ended before is told before, if it is to be told.
+    Reported,
     /// Answers [`ToWorker::Probe`].
     Awake,
     /// The worker begins to leave of its own will; answered by [`ToWorker::LeaveNoted`].
@@ -64,6 +67,7 @@ impl ToPrimary {
             | Self::Listening { .. }
             | Self::Close { .. }
             | Self::Finished { .. }
+            | Self::Reported
             | Self::Awake
             | Self::Leaving => 0,
         }
@@ -95,6 +99,12 @@ pub enum ToWorker {
     Uncordon,
     /// Asks for [`ToPrimary::Awake`], as soon as the worker reads it.
     Probe,
+    /// From now on, tell by [`ToPrimary::Finished`] when connections that were handed over have
+    /// ended, or do so no longer; answered by [`ToPrimary::Reported`].
+    Report {
+        /// Whether to tell.
+        ends: bool,
+    },
     /// Asks the worker to leave: stop accepting, finish what is under way, close the channel.
     Disconnect,
     /// The primary knows that the worker leaves of its own will.
@@ -114,6 +124,7 @@ impl ToWorker {
             | Self::Cordon
             | Self::Uncordon
             | Self::Probe
+            | Self::Report { .. }
             | Self::Disconnect
             | Self::LeaveNoted => 0,
         }
@@ -130,7 +141,8 @@ pub struct Grant {
     pub address: Address,
     /// How it is shared.
     pub sharing: Sharing,
-    /// The worker is to say when connections that it was handed have ended.
+    /// The worker is to say when connections that it was handed have ended, until
+    /// [`ToWorker::Report`] says otherwise.
     pub counted: bool,
     /// What the workers that share it are to know; see [`ListenSpec::data`].
     pub data: Vec<u8>,

@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::account::Account;
-use crate::config::Config;
 use crate::id::{HandoffId, ListenerId, WorkerId};
 use crate::token::HandleToken;
 
@@ -113,13 +112,12 @@ impl Ledger {
         worker: WorkerId,
         handoff: HandoffId,
         now: Option<Instant>,
-        config: &Config,
+        window_max: usize,
     ) -> Option<(ListenerId, Connection)> {
         let entry = self.settle(worker, handoff)?;
         if let Some(account) = self.accounts.get_mut(&worker) {
             let waited = now.zip(entry.since).map(|(now, it)| now.saturating_duration_since(it));
-            let counted = config.schedule().counts();
-            account.taken(waited.unwrap_or_default(), config.window(), counted);
+            account.taken(waited.unwrap_or_default(), window_max);
         }
         Some((entry.listener, entry.connection))
     }
@@ -160,6 +158,11 @@ impl Ledger {
     /// Keeps an account of a worker's connections from now on.
     pub(crate) fn open_account(&mut self, worker: WorkerId, window_max: usize) {
         self.accounts.entry(worker).or_insert_with(|| Account::new(window_max));
+    }
+
+    /// The workers that may have connections.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = WorkerId> {
+        self.accounts.keys().copied()
     }
 
     pub(crate) fn account(&self, worker: WorkerId) -> Option<&Account> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::address::Address;
 use crate::id::{ListenerId, RequestId, WorkerId};
 use crate::rotation::Rotation;
-use crate::schedule::Sharing;
+use crate::schedule::{Schedule, Sharing};
 use crate::slots::{Slot, Slots};
 
 /// All listeners of a primary.
@@ -63,15 +63,20 @@ impl Listeners {
             .map_or(Match::New { ordinal }, |listener| Match::Found(listener.id))
     }
 
-    /// Makes a listener that is yet to be bound.
-    pub(crate) fn insert(&mut self, requested: Address, ordinal: u32) -> &mut Listener {
+    /// Makes a listener that is yet to be bound, and is shared as `schedule` has it.
+    pub(crate) fn insert(
+        &mut self,
+        requested: Address,
+        ordinal: u32,
+        schedule: Schedule,
+    ) -> &mut Listener {
         self.made += 1;
         let id = ListenerId(self.made);
         let listener = Listener {
             id,
             requested,
             ordinal,
-            place: Place::Binding { waiters: Vec::new() },
+            place: Place::Binding { schedule, waiters: Vec::new() },
             data: Vec::new(),
             rotation: Rotation::default(),
             slots: Slots::new(),
@@ -123,8 +128,9 @@ pub(crate) struct Listener {
 /// Whether the operating system has the socket yet.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// Not yet; these requests wait for it.
-    Binding { waiters: Vec<(WorkerId, RequestId)> },
+    /// Not yet; these requests wait for it. The schedule is that under which it was first asked
+    /// for: another one that comes into force meanwhile does not change how it is shared.
+    Binding { schedule: Schedule, waiters: Vec<(WorkerId, RequestId)> },
     /// Yes, here.
     Open { address: Address, sharing: Sharing },
 }
@@ -179,7 +185,7 @@ impl Listener {
     pub(crate) fn forget(&mut self, worker: WorkerId) {
         self.rotation.leave(worker);
         self.slots.release(worker);
-        if let Place::Binding { waiters } = &mut self.place {
+        if let Place::Binding { waiters, .. } = &mut self.place {
             waiters.retain(|&(waiter, _)| waiter != worker);
         }
     }
@@ -188,7 +194,9 @@ impl Listener {
         self.rotation.contains(worker)
             || self.slots.awaited_by(worker)
             || match &self.place {
-                Place::Binding { waiters } => waiters.iter().any(|&(waiter, _)| waiter == worker),
+                Place::Binding { waiters, .. } => {
+                    waiters.iter().any(|&(waiter, _)| waiter == worker)
+                }
                 Place::Open { .. } => false,
             }
     }

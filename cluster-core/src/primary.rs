@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::account::Account;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::control::{ToPrimary, ToWorker};
 use crate::deadlines::{Deadlines, Reason};
 use crate::id::{FarewellId, Pid, WorkerId};
@@ -23,9 +23,9 @@ use crate::listeners::Listeners;
 #[cfg(debug_assertions)]
 use crate::listeners::{Gate, Listener};
 use crate::output::Output;
-use crate::schedule::Candidate;
 #[cfg(debug_assertions)]
 use crate::schedule::Sharing;
+use crate::schedule::{Candidate, Schedule};
 use crate::status::{ExitStatus, Signal, WorkerState};
 
 use leaving::Farewell;
@@ -39,7 +39,8 @@ pub use vocabulary::{Action, Close, Event, Input, TooManyWorkers, UnknownWorker}
 ///
 /// * **commands**, from the application: [`fork`](Self::fork), [`disconnect`](Self::disconnect),
 ///   [`disconnect_all`](Self::disconnect_all), [`kill`](Self::kill), [`cordon`](Self::cordon),
-///   [`uncordon`](Self::uncordon), [`close_channel`](Self::close_channel);
+///   [`uncordon`](Self::uncordon), [`close_channel`](Self::close_channel),
+///   [`set_schedule`](Self::set_schedule);
 /// * **facts** from the world: [`handle_input`](Self::handle_input), which cannot fail;
 /// * **outputs**: [`poll_output`](Self::poll_output), to be drained until it answers
 ///   [`Output::Wait`] after each command and each fact;
@@ -196,6 +197,27 @@ impl Primary {
         Ok(())
     }
 
+    /// From now on, another schedule chooses, for connections that wait, too.
+    ///
+    /// How the socket of a listener is shared was decided when the address was first listened on,
+    /// and stays so until nobody listens there any more. If the new schedule shares sockets
+    /// otherwise, it is in force for addresses that are first listened on later, and connections
+    /// of the others that are handed over go round, as under [`Schedule::RoundRobin`].
+    ///
+    /// # Errors
+    ///
+    /// If a sticky schedule is bound to less than an equal part. Nothing has changed then.
+    pub fn set_schedule(&mut self, now: Instant, schedule: Schedule) -> Result<(), ConfigError> {
+        let counted = self.config.schedule().counts();
+        self.config = self.config.with_schedule(schedule)?;
+        self.now = Some(now);
+        if schedule.counts() != counted {
+            self.want_reports(schedule.counts());
+        }
+        self.dispatch_all();
+        Ok(())
+    }
+
     fn known(&self, worker: WorkerId) -> Result<&Life, UnknownWorker> {
         self.workers.get(&worker).ok_or(UnknownWorker(worker))
     }
@@ -264,6 +286,7 @@ impl Primary {
             ToPrimary::Listening { listener } => self.is_listening(worker, listener),
             ToPrimary::Close { listener } => self.unshare_one(worker, listener),
             ToPrimary::Finished { count } => self.finished(worker, count),
+            ToPrimary::Reported => self.reported(worker),
             ToPrimary::Awake => self.is_awake(worker),
             ToPrimary::Leaving => self.says_it_leaves(worker),
             // Without its descriptor there is nothing to return.
@@ -367,9 +390,11 @@ impl Primary {
 
     /// How many connections a worker has: untaken ones, and those that it has taken and, as far
     /// as it reports that, not finished. It reports under schedules that
-    /// [count](crate::Schedule::counts).
+    /// [count](Schedule::counts).
     pub fn load(&self, worker: WorkerId) -> (usize, usize) {
-        self.ledger.account(worker).map_or((0, 0), |account| (account.untaken, account.open))
+        let counted = self.config.schedule().counts();
+        let load = |account: &Account| (account.untaken, account.open(counted));
+        self.ledger.account(worker).map_or((0, 0), load)
     }
 
     /// Whether a worker may soon have no room for more, as far as is known: what it has taken

@@ -20,6 +20,10 @@ pub use view::{Candidate, Choice, View};
 /// all others the primary accepts and hands over; what they cannot decide (a connection that a
 /// worker gives back under `None`, say) is decided as [`RoundRobin`](Self::RoundRobin) does.
 ///
+/// Another one may come into force while workers listen. Which of these three ways of accepting is
+/// a listener's own, and stays as it was when its address was first listened on; whenever the
+/// primary hands a connection over, the schedule in force chooses.
+///
 /// Datagrams have no connection that could be handed over: their sockets are each worker's own
 /// under `Sharded`, and shared by all workers otherwise, as in Node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -44,6 +44,7 @@ sessions! {
     kill_after
     mistakes
     overload
+    rescheduled
     sharded
     taken_back
 }
@@ -70,6 +71,7 @@ fn no_line_panics() {
         include_str!("paper/a_whole_life.txt"),
         include_str!("paper/kernel_shared.txt"),
         include_str!("paper/mistakes.txt"),
+        include_str!("paper/rescheduled.txt"),
         include_str!("paper/sharded.txt"),
         include_str!("paper/taken_back.txt"),
     ];

@@ -107,8 +107,8 @@ pub use cluster_sys::spawn::{Program, SpawnError, SpawnStage, Stdio};
 pub use cluster_sys::{
     Address, Candidate, Choice, Closed, ClusterError, ConfigError, Encoding, Event, ExitStatus,
     ForkError, InForce, Key, LinkError, ListenOptions, Load, Message, NotListening, Overload,
-    Payload, PayloadError, Pid, Rule, Schedule, SendError, Settings, Signal, TrySendError,
-    UnixName, UnknownSchedule, UnknownSignal, View, WorkerId, WorkerState,
+    Payload, PayloadError, Pid, Rule, Schedule, ScheduleError, SendError, Settings, Signal,
+    TrySendError, UnixName, UnknownSchedule, UnknownSignal, View, WorkerId, WorkerState,
 };
 
 pub use builder::{Builder, StartError};

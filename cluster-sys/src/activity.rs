@@ -1,15 +1,15 @@
 //! What a worker's application has under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mio::Waker;
 
 /// Counts what must end before a worker that leaves gracefully may close its channel.
 ///
-/// Counting costs one atomic operation. Only the last end, and only while the worker leaves,
-/// wakes the host, and where the primary wants to know how many connections have ended, the
-/// first end since it was told.
+/// Counting costs one atomic operation, and two at the end of a connection that the primary handed
+/// over. Only the last end, and only while the worker leaves, wakes the host, and where the primary
+/// wants to know how many connections have ended, the first end since it was told.
 #[derive(Clone, Debug)]
 pub struct Activity {
     inner: Arc<Inner>,
@@ -29,7 +29,7 @@ impl Activity {
             count: AtomicUsize::new(0),
             watched: AtomicBool::new(false),
             reported: AtomicBool::new(false),
-            ended: AtomicU32::new(0),
+            ended: AtomicUsize::new(0),
             waker,
         };
         Self { inner: Arc::new(inner) }
@@ -48,16 +48,17 @@ impl Activity {
         guard
     }
 
-    /// From now on, ends of connections that the primary handed over are counted.
-    pub(crate) fn report(&self) {
-        self.inner.reported.store(true, Ordering::SeqCst);
+    /// From now on, the first end of a connection that the primary handed over wakes the host, or
+    /// none does. Whoever has it so takes what has ended before.
+    pub(crate) fn report(&self, ends: bool) {
+        self.inner.reported.store(ends, Ordering::SeqCst);
     }
 
-    /// How many such connections have ended since the last time.
-    pub(crate) fn take_ended(&self) -> u32 {
+    /// How many connections that the primary handed over have ended since the last time.
+    pub(crate) fn take_ended(&self) -> u64 {
         match self.inner.ended.load(Ordering::SeqCst) {
             0 => 0,
-            _ => self.inner.ended.swap(0, Ordering::SeqCst),
+            _ => self.inner.ended.swap(0, Ordering::SeqCst) as u64,
         }
     }
 
@@ -73,9 +74,10 @@ impl Activity {
 }
 
 impl Guard {
-    /// The connection goes back to the primary, which knows by that that it has ended here.
-    pub(crate) fn returned(&mut self) {
-        self.handed = false;
+    /// The connection goes back to the primary, and so has ended here; says whether it is to be
+    /// counted among those that the primary handed over. It is not counted again.
+    pub(crate) fn returned(&mut self) -> bool {
+        std::mem::take(&mut self.handed)
     }
 
     /// Whether the host waits for the end: the worker is leaving.
@@ -87,9 +89,11 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let inner = &self.inner;
+        // It is counted before it is asked whether to tell: who begins to want to know asks for the
+        // count after that.
         let news = self.handed
-            && inner.reported.load(Ordering::SeqCst)
-            && inner.ended.fetch_add(1, Ordering::SeqCst) == 0;
+            && inner.ended.fetch_add(1, Ordering::SeqCst) == 0
+            && inner.reported.load(Ordering::SeqCst);
         let last = inner.count.fetch_sub(1, Ordering::SeqCst) == 1;
         if news || (last && inner.watched.load(Ordering::SeqCst)) {
             // A host that cannot be woken is gone.
@@ -103,6 +107,6 @@ struct Inner {
     count: AtomicUsize,
     watched: AtomicBool,
     reported: AtomicBool,
-    ended: AtomicU32,
+    ended: AtomicUsize,
     waker: Arc<Waker>,
 }

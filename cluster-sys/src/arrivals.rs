@@ -66,9 +66,15 @@ impl Arrivals {
             (slip, Some(socket)) => Ok((slip, socket)),
             (_, None) => {
                 self.allowance.store(0, Ordering::Relaxed);
-                Err(Errno::EMFILE.into())
+                Err(self.lost())
             }
         }
+    }
+
+    /// A connection is lost. The primary believes that it was taken, and so has to hear of its end.
+    fn lost(&self) -> io::Error {
+        drop(self.claims.claim_handed(None));
+        Errno::EMFILE.into()
     }
 
     /// Whether there are more descriptors left than others may use up in the meantime. It is looked
@@ -94,7 +100,7 @@ impl Arrivals {
             (received, _) if received == slip => Ok((slip, socket)),
             // The primary has taken the other one back in between.
             (received, Some(socket)) => Ok((received, socket)),
-            (_, None) => Err(Errno::EMFILE.into()),
+            (_, None) => Err(self.lost()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cluster_core::primary::TooManyWorkers;
-use cluster_core::{ListenError, OsError};
+use cluster_core::{ConfigError, ListenError, OsError};
 use cluster_ipc::EncodeError;
 
 use crate::spawn::SpawnError;
@@ -25,6 +25,18 @@ pub enum ForkError {
     /// There are as many workers as may be.
     #[error(transparent)]
     TooManyWorkers(#[from] TooManyWorkers),
+    /// The cluster has ended.
+    #[error("the cluster has ended")]
+    Closed,
+}
+
+/// The schedule was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// It makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The cluster has ended.
     #[error("the cluster has ended")]
     Closed,

@@ -109,7 +109,9 @@ pub use cluster_ipc::{EncodeError, Encoding, Payload, PayloadError};
 pub use activity::{Activity, Guard};
 pub use arrivals::{Arrivals, Arrived};
 pub use claim::{Claim, Claims};
-pub use error::{Closed, ForkError, NotListening, SendError, TrySendError, listen_error};
+pub use error::{
+    Closed, ForkError, NotListening, ScheduleError, SendError, TrySendError, listen_error,
+};
 pub use event::{ClusterError, Event};
 pub use facts::WorkerFacts;
 pub use handle_kind::{HandleKind, set_nonblocking};

@@ -7,6 +7,7 @@ pub struct Load {
     /// Handed over to it, and not accepted yet.
     pub untaken: usize,
     /// Handed over, accepted, and not finished. Known under schedules that count
-    /// ([`Schedule::counts`](crate::Schedule::counts)); else 0.
+    /// ([`Schedule::counts`](crate::Schedule::counts)); else 0. If such a one has just come into
+    /// force, it is 0 until the worker has told what has ended before.
     pub open: usize,
 }

@@ -49,7 +49,8 @@ impl Builder {
 
     /// Who gets the next connection. Without this, the environment says
     /// (`CLUSTER_SCHED_POLICY` or, as in Node, `NODE_CLUSTER_SCHED_POLICY`: `rr`, `none` or
-    /// another of the names that [`Schedule`] is parsed from), or it is [`Schedule::RoundRobin`]. (Node: `cluster.schedulingPolicy`.)
+    /// another of the names that [`Schedule`] is parsed from), or it is [`Schedule::RoundRobin`].
+    /// [`Cluster::set_schedule`] changes it later. (Node: `cluster.schedulingPolicy`.)
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = Some(schedule);
         self

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_sys::primary::Command;
-use cluster_sys::{Closed, ForkError, InForce, Reply, Settings, WorkerId};
+use cluster_sys::{Closed, ForkError, InForce, Reply, Schedule, ScheduleError, Settings, WorkerId};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -96,6 +96,48 @@ impl Cluster {
     /// Nothing is lost.
     pub async fn settings(&self) -> Result<Arc<InForce>, Closed> {
         self.ask(|reply| Command::Settings { reply }).await
+    }
+
+    /// Has another schedule choose from now on, for connections that wait, too. (Node:
+    /// `cluster.schedulingPolicy`, which is frozen by the first fork, or by `setupPrimary`.)
+    ///
+    /// Workers and their connections stay where they are. How the socket of a listener is shared
+    /// was decided when the address was first listened on, and stays so until no worker listens
+    /// there any more:
+    ///
+    /// - Connections that the primary hands over still are. Under [`Schedule::None`] and
+    ///   [`Schedule::Sharded`] they go round, as under [`Schedule::RoundRobin`].
+    /// - Workers that accept for themselves, because of one of these two, go on with that. What the
+    ///   primary hands over in their place, or because a worker gave it back, goes where the new
+    ///   schedule says.
+    /// - An address that is first listened on later is shared as the new schedule has it.
+    ///
+    /// Under a schedule that counts ([`Schedule::counts`]), connections that were handed over
+    /// before count, too, from the moment on when their worker has told how many have ended.
+    /// Connections that workers accept for themselves never do.
+    ///
+    /// ```no_run
+    /// # use cluster_tokio::{Cluster, ScheduleError};
+    /// # async fn example(cluster: Cluster) -> Result<(), ScheduleError> {
+    /// use cluster_tokio::Schedule;
+    ///
+    /// // Connections have turned out to last very different times.
+    /// cluster.set_schedule(Schedule::LeastLoaded).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the schedule makes no sense ([`Schedule::Sticky`] with a bound of less than an equal
+    /// part), in which case nothing has changed, or if the cluster has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it does not take the request back.
+    pub async fn set_schedule(&self, schedule: Schedule) -> Result<(), ScheduleError> {
+        let changed = self.ask(|reply| Command::SetSchedule { schedule, reply }).await;
+        Ok(changed.map_err(|Closed| ScheduleError::Closed)??)
     }
 
     /// The workers there are, in the order of their numbers. A worker is among them from the

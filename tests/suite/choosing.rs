@@ -403,7 +403,7 @@ async fn servers(stage: &mut Stage, scene: &Scene, count: usize) -> (Vec<Worker>
 }
 
 /// So many clients, and who serves them.
-async fn connected(address: SocketAddr, count: usize) -> (Vec<Client>, Vec<u32>) {
+pub(super) async fn connected(address: SocketAddr, count: usize) -> (Vec<Client>, Vec<u32>) {
     let (mut clients, mut by) = (Vec::new(), Vec::new());
     for _ in 0..count {
         let client = Client::connect(address).await;
@@ -434,7 +434,7 @@ fn assert_moved(
     }
 }
 
-fn sticky(bound: Option<NonZeroU32>) -> Schedule {
+pub(super) fn sticky(bound: Option<NonZeroU32>) -> Schedule {
     Schedule::Sticky { by: Key::PeerIp, bound }
 }
 
@@ -449,6 +449,6 @@ fn is_from(view: &View<'_>, host: Ipv4Addr) -> bool {
 }
 
 /// A host where no test listens.
-const fn peer(number: u8) -> Ipv4Addr {
+pub(super) const fn peer(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 251, 0, number)
 }

@@ -1,6 +1,7 @@
 //! The scenarios, and how they become tests.
 
 pub(crate) mod beyond_node;
+pub(crate) mod changes;
 pub(crate) mod choosing;
 pub(crate) mod cordons;
 pub(crate) mod datagrams;
@@ -90,6 +91,10 @@ macro_rules! conformance_without_runtime {
                 a_rules_nonsense_harms_nobody_else, narrow_limits_keep_nobody_out,
                 a_slow_start_keeps_nobody_out, an_overloaded_cluster_may_close_what_it_cannot_serve,
                 what_two_workers_leave_untaken_goes_to_a_third,
+            }
+            changes {
+                a_peer_sticks_from_then_on, connections_from_before_count,
+                an_address_is_shared_as_it_was_first_listened_on,
             }
             beyond_node { exit_before_disconnect, }
         }
@@ -199,6 +204,10 @@ macro_rules! without_listener {
                 a_rules_nonsense_harms_nobody_else, narrow_limits_keep_nobody_out,
                 a_slow_start_keeps_nobody_out, an_overloaded_cluster_may_close_what_it_cannot_serve,
                 what_two_workers_leave_untaken_goes_to_a_third,
+            }
+            changes {
+                a_peer_sticks_from_then_on, connections_from_before_count,
+                an_address_is_shared_as_it_was_first_listened_on,
             }
             beyond_node { exit_before_disconnect, }
         }

@@ -20,6 +20,7 @@
 //! * `disconnect 1` or `disconnect all`, also with `kill-after 5s`
 //! * `kill 1 SIGTERM`
 //! * `cordon 1`, `uncordon 1`
+//! * `schedule SCHEDULE`: another one from now on
 //! * `end 1`: closes the channel to worker 1
 //!
 //! The operating system:
@@ -42,7 +43,7 @@
 //!   `[::1]:80`, `unix:/run/x`, `udp:127.0.0.1:53` or `fd:3`
 //! * `listening 1 L1`, `close 1 L1`
 //! * `returned 1 L1`, `finished 1 count 1`
-//! * `awake 1`
+//! * `awake 1`, `reported 1`
 //!
 //! And:
 //!
@@ -177,6 +178,11 @@ impl Paper {
             "state" => return words.end(self.state()),
             "config" => self.configure(&mut words)?,
             "at" => self.at(&mut words)?,
+            "schedule" => {
+                let schedule = words.schedule()?;
+                words.end(())?;
+                self.primary.set_schedule(self.now(), schedule)?;
+            }
             "fork" | "disconnect" | "kill" | "cordon" | "uncordon" | "end" => {
                 self.command(verb, &mut words)?;
             }
@@ -303,8 +309,17 @@ impl Paper {
     }
 
     fn message(&mut self, verb: &str, words: &mut Words<'_>) -> Result<Input, Mistake> {
-        const MESSAGES: [&str; 8] =
-            ["online", "leaving", "listen", "listening", "close", "returned", "finished", "awake"];
+        const MESSAGES: [&str; 9] = [
+            "online",
+            "leaving",
+            "listen",
+            "listening",
+            "close",
+            "returned",
+            "finished",
+            "reported",
+            "awake",
+        ];
         if !MESSAGES.contains(&verb) {
             return Err(Mistake::Unknown(verb.to_owned()));
         }
@@ -322,6 +337,7 @@ impl Paper {
             "listening" => ToPrimary::Listening { listener: words.listener()? },
             "close" => ToPrimary::Close { listener: words.listener()? },
             "finished" => ToPrimary::Finished { count: words.named("count")? },
+            "reported" => ToPrimary::Reported,
             "awake" => ToPrimary::Awake,
             _ => ToPrimary::Returned { listener: words.listener()?, peer: None },
         };

@@ -56,6 +56,8 @@ fn told(message: &ToWorker) -> String {
         ToWorker::Cordon => "cordon".to_owned(),
         ToWorker::Uncordon => "uncordon".to_owned(),
         ToWorker::Probe => "are you awake?".to_owned(),
+        ToWorker::Report { ends: true } => "report what has ended".to_owned(),
+        ToWorker::Report { ends: false } => "report no more what has ended".to_owned(),
         ToWorker::Disconnect => "disconnect".to_owned(),
         ToWorker::LeaveNoted => "leave noted".to_owned(),
         other => format!("{other:?}"),

@@ -74,8 +74,12 @@ impl<'a> Words<'a> {
         self.parse("slot", "").map(SlotId)
     }
 
+    pub(super) fn schedule(&mut self) -> Result<Schedule, Mistake> {
+        Ok(self.next("schedule")?.parse()?)
+    }
+
     pub(super) fn config(&mut self) -> Result<Config, Mistake> {
-        let schedule: Schedule = self.next("schedule")?.parse()?;
+        let schedule = self.schedule()?;
         let default = Config::default();
         let (mut waiting, mut window) = (default.waiting(), default.window());
         let (mut budget, mut seed) = (default.budget(), default.seed());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Action, Close, Primary};
 use crate::config::Overload;
+use crate::control::ToWorker;
 use crate::deadlines::Reason;
 use crate::id::{HandoffId, ListenerId, WorkerId};
 use crate::ledger::Connection;
@@ -41,15 +42,12 @@ impl Primary {
         if let Some(listener) = self.listeners.at_mut(id) {
             listener.rotation.chosen(worker);
         }
-        if let Some(account) = self.ledger.account_mut(worker) {
-            account.finished(1);
-        }
         self.put_back(id, Connection::new(token, peer));
         self.dispatch(id);
     }
 
     pub(super) fn taken(&mut self, worker: WorkerId, handoff: HandoffId) {
-        let taken = self.ledger.take(worker, handoff, self.now, &self.config);
+        let taken = self.ledger.take(worker, handoff, self.now, self.config.window());
         let Some((listener, connection)) = taken else { return };
         self.close(connection.token, Close::Taken);
         self.has_room(listener);
@@ -65,11 +63,36 @@ impl Primary {
         self.has_room(listener);
     }
 
-    pub(super) fn finished(&mut self, worker: WorkerId, count: u32) {
+    pub(super) fn finished(&mut self, worker: WorkerId, count: u64) {
         if let Some(account) = self.ledger.account_mut(worker) {
             account.finished(count);
         }
-        // A schedule that bounds loads may have something wait for this.
+        self.loads_changed();
+    }
+
+    /// A worker reports, or does so no longer, as it was told.
+    pub(super) fn reported(&mut self, worker: WorkerId) {
+        if let Some(account) = self.ledger.account_mut(worker) {
+            account.answered();
+        }
+        self.loads_changed();
+    }
+
+    /// Workers report what has ended from now on, or no longer. Those without an account have
+    /// nothing that could end, and hear it with their first grant.
+    pub(super) fn want_reports(&mut self, ends: bool) {
+        let holders: Vec<_> = self.ledger.holders().collect();
+        for worker in holders {
+            // Of one that hears nothing any more, nothing will be known.
+            if let Some(account) = self.ledger.account_mut(worker) {
+                account.asked();
+            }
+            self.send(worker, ToWorker::Report { ends });
+        }
+    }
+
+    /// A schedule that bounds loads may have something wait for this.
+    fn loads_changed(&mut self) {
         if self.config.schedule().counts() {
             self.dispatch_all();
         }
@@ -143,12 +166,13 @@ impl Primary {
         };
         let (cordoned, ledger) = (&self.cordoned, &self.ledger);
         let (now, slow_start) = (self.now, self.config.slow_start());
+        let counted = self.config.schedule().counts();
         let candidate = |worker| {
             let account = ledger.account(worker).filter(|it| !it.has_stalled())?;
             Some(Candidate {
                 worker,
                 untaken: account.untaken,
-                open: account.open,
+                open: account.open(counted),
                 has_room: account.has_room(),
                 share: now.map_or(100, |now| account.share(now, slow_start)),
             })

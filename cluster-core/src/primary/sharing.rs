@@ -43,11 +43,11 @@ impl Primary {
 
     pub(super) fn listen_done(&mut self, id: ListenerId, result: Result<Address, OsError>) {
         let Some(listener) = self.listeners.at_mut(id) else { return };
-        let Place::Binding { waiters } = &mut listener.place else { return };
-        let waiters = std::mem::take(waiters);
+        let Place::Binding { schedule, waiters } = &mut listener.place else { return };
+        let (schedule, waiters) = (*schedule, std::mem::take(waiters));
         match result {
             Ok(address) => {
-                let sharing = self.config.schedule().sharing(&listener.requested, &address);
+                let sharing = schedule.sharing(&listener.requested, &address);
                 listener.place = Place::Open { address, sharing };
                 listener.slots.opened(SlotId(0));
                 if waiters.is_empty() {
@@ -144,8 +144,9 @@ impl Primary {
     }
 
     fn open_listener(&mut self, spec: ListenSpec, ordinal: u32) -> ListenerId {
-        let listener = self.listeners.insert(spec.address.clone(), ordinal).id;
-        let sharing = self.config.schedule().sharing(&spec.address, &spec.address);
+        let schedule = self.config.schedule();
+        let listener = self.listeners.insert(spec.address.clone(), ordinal, schedule).id;
+        let sharing = schedule.sharing(&spec.address, &spec.address);
         self.act(Action::Listen { listener, spec, sharing });
         listener
     }
@@ -154,7 +155,7 @@ impl Primary {
     fn share(&mut self, worker: WorkerId, request: RequestId, id: ListenerId) {
         let Some(listener) = self.listeners.at_mut(id) else { return };
         match &mut listener.place {
-            Place::Binding { waiters } => waiters.push((worker, request)),
+            Place::Binding { waiters, .. } => waiters.push((worker, request)),
             Place::Open { sharing: Sharing::HandedOver | Sharing::Kernel, .. } => {
                 self.grant(worker, request, id, SlotId(0));
             }

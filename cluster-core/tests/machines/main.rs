@@ -1,8 +1,8 @@
 //! The machines of `cluster-core`, led through their lives in a world that is all in memory.
 //!
 //! * [`lifecycles`], [`ends`], [`sharing`], [`identity`], [`handing`], [`accepting`],
-//!   [`passages`], [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`], [`burdens`]:
-//!   golden transcripts, each ends with "and nothing else";
+//!   [`passages`], [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`], [`burdens`],
+//!   [`changes`]: golden transcripts, each ends with "and nothing else";
 //! * [`every`]: the small space, exhausted;
 //! * [`random`]: the large one, by seed;
 //! * [`limits`]: each limit, reached.
@@ -11,6 +11,7 @@ mod world;
 
 mod accepting;
 mod burdens;
+mod changes;
 mod cordons;
 mod ends;
 mod every;

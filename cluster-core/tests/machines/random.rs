@@ -51,6 +51,7 @@ struct Figures {
     returned: usize,
     probes: usize,
     slots_refused: usize,
+    schedules: usize,
     budget_reached: usize,
     taken_back: usize,
     recovered: usize,
@@ -64,7 +65,7 @@ impl Figures {
     fn are_mild(&self) -> bool {
         let Self { accept_failures, accepted_by_workers, rescued, returned, .. } = *self;
         let Self { crashed, probes, slots_refused, budget_reached, .. } = *self;
-        let Self { taken_back, recovered, rescued_untaken, raced, .. } = *self;
+        let Self { taken_back, recovered, rescued_untaken, raced, schedules, .. } = *self;
         let happened = [
             accept_failures,
             accepted_by_workers,
@@ -78,6 +79,7 @@ impl Figures {
             recovered,
             rescued_untaken,
             raced,
+            schedules,
         ];
         happened.contains(&0) || self.fates.len() < 5
     }
@@ -91,6 +93,7 @@ impl Figures {
         self.returned += storm.world.tally.returned;
         self.probes += storm.world.tally.probes;
         self.slots_refused += storm.world.tally.slots_refused;
+        self.schedules += storm.schedules;
         self.budget_reached += storm.world.tally.budget_reached;
         self.taken_back += storm.world.tally.taken_back;
         self.recovered += storm.world.tally.recovered;

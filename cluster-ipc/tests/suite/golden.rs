@@ -1,5 +1,6 @@
 //! The wire format, byte by byte. A change here is a change of `PROTOCOL`.
 
+use cluster_core::{ToPrimary, ToWorker};
 use cluster_ipc::{Encoder, Encoding, Hello, PROTOCOL, Payload};
 
 use crate::support::{Pool, names, passage};
@@ -37,6 +38,30 @@ fn the_wire_format_is_this() {
     assert_eq!(chunk.bytes, expected);
     assert_eq!(names(chunk.handles), [1, 2, 3]);
     assert_eq!(PROTOCOL, 1);
+}
+
+#[test]
+fn what_is_said_about_ends_is_this() {
+    let mut encoder = Encoder::<()>::new(&Hello::new("").unwrap());
+    let hello = encoder.chunk().unwrap().bytes.len();
+    encoder.advance(hello);
+    encoder.push_control(&ToWorker::Report { ends: true }, []).unwrap();
+    encoder.push_control(&ToPrimary::Finished { count: 300 }, []).unwrap();
+    encoder.push_control(&ToPrimary::Reported, []).unwrap();
+
+    #[rustfmt::skip]
+    let expected = [
+        // control, no handle: ToWorker::Report, ends
+        2, 0, 0, 0, 2, 0, 0, 0,
+        5, 1,
+        // control: ToPrimary::Finished, 300
+        2, 0, 0, 0, 3, 0, 0, 0,
+        5, 0xac, 0x02,
+        // control: ToPrimary::Reported
+        2, 0, 0, 0, 1, 0, 0, 0,
+        6,
+    ];
+    assert_eq!(encoder.chunk().unwrap().bytes, expected);
 }
 
 #[test]

@@ -218,6 +218,7 @@ impl WorkerHost {
 
     /// Carries out what the core has decided, and writes.
     fn settle(&mut self, now: Option<Instant>) {
+        self.activity.report(self.core.counts());
         self.core.finished(self.activity.take_ended());
         self.carry_on();
         if let Phase::Leaving { idle: false } = self.phase
@@ -269,6 +270,8 @@ impl WorkerHost {
                 None => break,
                 Some(Incoming::Control(message, handle)) => {
                     let handle = handle.map(|it| self.handles.insert(it));
+                    // Who is asked for it knows what has ended so far.
+                    self.core.finished(self.activity.take_ended());
                     self.core.handle_input(Input::Received { message, handle });
                     self.carry_on();
                 }
@@ -283,8 +286,8 @@ impl WorkerHost {
     /// Takes in the connections that the application has not seen.
     fn take_returns(&mut self) {
         while let Ok(Returned { listener, socket, peer, mut guard }) = self.returns.try_recv() {
-            guard.returned();
             let token = self.handles.insert(socket);
+            self.core.finished(u64::from(guard.returned()));
             self.core.give_back(listener, token, peer);
             self.carry_on();
             drop(guard);

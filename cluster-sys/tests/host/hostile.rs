@@ -270,7 +270,8 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, passage: &Outl
         "answers to nothing" => {
             raw.say(&ToPrimary::Close { listener: nowhere }, None);
             raw.say(&ToPrimary::Listening { listener: nowhere }, None);
-            raw.say(&ToPrimary::Finished { count: u32::MAX }, None);
+            raw.say(&ToPrimary::Finished { count: u64::MAX }, None);
+            raw.say(&ToPrimary::Reported, None);
             raw.say(&ToPrimary::Awake, None);
             raw.say(&ToPrimary::Online, None);
         }

@@ -36,6 +36,8 @@ enum Letter {
     Cordoned,
     Uncordoned,
     Probed,
+    ToldToReport,
+    ToldNotToReport,
     AskedToLeave,
     LeaveNoted,
     Unexpected,
@@ -46,7 +48,7 @@ enum Letter {
 
 use Letter::*;
 
-const ALPHABET: [Letter; 25] = [
+const ALPHABET: [Letter; 27] = [
     Listen,
     Close,
     TakeOut,
@@ -67,6 +69,8 @@ const ALPHABET: [Letter; 25] = [
     Cordoned,
     Uncordoned,
     Probed,
+    ToldToReport,
+    ToldNotToReport,
     AskedToLeave,
     LeaveNoted,
     Unexpected,
@@ -117,11 +121,13 @@ struct Life {
     /// Connections in the application's hands.
     taken: Vec<HandleName>,
     end: End,
-    /// The primary wants to know of ends, and has been told of so many.
+    /// The primary wants to know of ends, has been told of so many, and does not know of so many.
     counted: bool,
-    finished: u32,
+    finished: u64,
+    unsaid: u64,
     cordoned: bool,
     answered_probe: bool,
+    reported: bool,
     disconnected: bool,
     draining: bool,
     ended: bool,
@@ -152,8 +158,10 @@ impl Life {
             end: End::None,
             counted: false,
             finished: 0,
+            unsaid: 0,
             cordoned: false,
             answered_probe: false,
+            reported: false,
             disconnected: false,
             draining: false,
             ended: false,
@@ -194,6 +202,7 @@ impl Life {
             GiveBack => {
                 let name = self.taken.pop().expect("something was taken");
                 self.held.insert(name);
+                self.agent.finished(1);
                 self.agent.give_back(listener, HandleToken::new(name), None);
             }
             Finished => {
@@ -249,6 +258,8 @@ impl Life {
             Cordoned => (ToWorker::Cordon, None),
             Uncordoned => (ToWorker::Uncordon, None),
             Probed => (ToWorker::Probe, None),
+            ToldToReport => (ToWorker::Report { ends: true }, None),
+            ToldNotToReport => (ToWorker::Report { ends: false }, None),
             AskedToLeave => (ToWorker::Disconnect, None),
             LeaveNoted => (ToWorker::LeaveNoted, None),
             Unexpected => (ToWorker::LeaveNoted, Some(self.token())),
@@ -295,8 +306,10 @@ impl Life {
                 match message {
                     ToPrimary::Finished { count } => {
                         assert!(self.counted, "said where it is wanted");
+                        assert!(!self.reported, "what has ended is told before");
                         self.finished += count;
                     }
+                    ToPrimary::Reported => self.reported = true,
                     ToPrimary::Awake => self.answered_probe = true,
                     _ => {}
                 }
@@ -377,9 +390,15 @@ impl Trial for Life {
 
     fn apply(&mut self, letter: Letter) {
         (self.heard, self.adopted, self.adopted_passage) = (Some(letter), false, None);
-        self.counted |= letter == Granted && self.end == End::None && !self.requests.is_empty();
         let (requested, passage) = (self.requests.len(), self.announced);
         let (finished, open) = (self.finished, self.end == End::None);
+        self.counted = match letter {
+            ToldToReport if open => true,
+            ToldNotToReport if open => false,
+            _ if letter.is_granted() && open && requested > 0 => letter == Granted,
+            _ => self.counted,
+        };
+        self.unsaid += u64::from([Finished, GiveBack].contains(&letter));
         if let Some((message, handle)) = self.message(letter) {
             self.agent.handle_input(Input::Received { message, handle });
         } else if letter == ChannelEnds {
@@ -391,8 +410,10 @@ impl Trial for Life {
             self.command(letter);
         }
         self.drain();
-        let said = u32::from(letter == Finished && self.counted && open);
-        assert_eq!(self.finished - finished, said, "each end once");
+        let said = if self.counted { std::mem::take(&mut self.unsaid) } else { 0 };
+        assert_eq!(self.finished - finished, if open { said } else { 0 }, "each end once");
+        let told = [ToldToReport, ToldNotToReport].contains(&letter);
+        assert_eq!(std::mem::take(&mut self.reported), told && open, "answered at once");
         let answered = std::mem::take(&mut self.answered_probe);
         assert_eq!(answered, letter == Probed && open, "a probe is answered at once");
         assert_eq!(self.agent.is_cordoned(), self.cordoned, "as it was told");

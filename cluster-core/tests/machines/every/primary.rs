@@ -1,6 +1,6 @@
 //! Every short life of one worker, as the primary sees it.
 
-mod deeds;
+mod duties;
 mod letter;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use cluster_core::primary::{Event, Input, Primary};
 use cluster_core::{
     Config, ExitStatus, HandleName, HandleToken, HandoffId, ListenSpec, ListenerId, OsError,
-    Output, Overload, Pid, Reason, RequestId, Schedule, Signal, SlotId, ToPrimary, WorkerId,
+    Output, Overload, Pid, Reason, RequestId, Schedule, Sharing, Signal, SlotId, ToPrimary,
+    WorkerId,
 };
 
 use super::{Trial, every_sequence};
 use crate::world::{epoch, tcp};
 
-use letter::ALPHABET;
 use letter::Letter::{self, *};
+use letter::{ALPHABET, CHANGES};
 
 /// What the host promises rules most sequences out: `Spawn` is answered once and before all
 /// else about the worker, its end of the channel and its exit are reported once each and after
@@ -89,6 +90,24 @@ fn every_life_under_a_schedule_that_counts() {
     });
 }
 
+/// As before, while other schedules come into force.
+#[test]
+fn every_life_under_changing_schedules() {
+    let alphabet = [&ALPHABET[..], &CHANGES].concat();
+    every_sequence("changing, from the fork", &alphabet, 5, || Life::begin(&[], Promises::Kept));
+    let before = [Spawned, Online, Listen, Bound, Listening];
+    for schedule in [Schedule::RoundRobin, Schedule::None, Schedule::Sharded] {
+        let mut before = before.to_vec();
+        before.extend((schedule == Schedule::RoundRobin).then_some(Accepted));
+        every_sequence("changing, listening", &alphabet, 4, || {
+            Life::begin_under(schedule, &before, Promises::Kept)
+        });
+        every_sequence("changing, broken promises", &alphabet, 3, || {
+            Life::begin_under(schedule, &before, Promises::Broken)
+        });
+    }
+}
+
 /// A host that promises nothing, and a worker that says anything at any time, cannot make the
 /// primary panic, lose a descriptor, or tell an end twice.
 #[test]
@@ -111,7 +130,10 @@ struct Life {
     now: Instant,
     worker: WorkerId,
     promises: Promises,
+    /// The one in force.
     schedule: Schedule,
+    /// How each listener is shared, as the schedule had it when it was first asked for.
+    shared: BTreeMap<ListenerId, Sharing>,
     facts: Facts,
     told: Told,
     tokens: u64,
@@ -175,6 +197,7 @@ impl Life {
             worker,
             promises,
             schedule,
+            shared: BTreeMap::new(),
             facts: Facts::default(),
             told: Told::default(),
             tokens: 0,
@@ -215,7 +238,7 @@ impl Life {
             ChannelClosed => facts.spawned && !facts.closed,
             Taken => speaks && !self.in_flight.is_empty(),
             Online | Listen | Listening | Close | Leaving | TakenStray | TakenBackStray
-            | Returned | Finished | Awake | Unexpected => speaks,
+            | Returned | Finished | Awake | Unexpected | Reported => speaks,
             // The one comes with what the worker closes, the other with a grant.
             TakenBack | LendFailed => false,
             // It is news before the next grant.
@@ -224,10 +247,12 @@ impl Life {
             SlotOpened | SlotFailed => !self.opening.is_empty(),
             Queued | NothingQueued => !self.inspected.is_empty(),
             // What is accepted before accepting pauses is on its way.
-            Accepted | AcceptFailed => !self.bound.is_empty() && self.schedule != Schedule::None,
-            Disconnect | DisconnectAll | Kill | Cordon | Uncordon | EndChannel | SecondPasses => {
-                true
+            Accepted | AcceptFailed => {
+                let first = self.bound.keys().next();
+                first.is_some_and(|it| self.shared[it] != Sharing::Kernel)
             }
+            Disconnect | DisconnectAll | Kill | Cordon | Uncordon | EndChannel | SecondPasses
+            | GoesRound | Counts | Shares | Shards => true,
         }
     }
 
@@ -261,6 +286,7 @@ impl Life {
             Returned => ToPrimary::Returned { listener, peer: None },
             Finished => ToPrimary::Finished { count: 1 },
             Awake => ToPrimary::Awake,
+            Reported => ToPrimary::Reported,
             Leaving => ToPrimary::Leaving,
             _ => ToPrimary::Close { listener: ListenerId(99) },
         }
@@ -444,6 +470,10 @@ impl Trial for Life {
     fn apply(&mut self, letter: Letter) {
         if let Disconnect | DisconnectAll | Kill | Cordon | Uncordon | EndChannel = letter {
             self.command(letter);
+            self.drain();
+        } else if let Some(schedule) = letter.schedule() {
+            self.schedule = schedule;
+            self.primary.set_schedule(self.now, schedule).expect("sensible");
             self.drain();
         } else if letter == Exhausted {
             self.note(letter);

@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use cluster_core::limits::STALLED_CHECK;
 use cluster_core::primary::Close;
 use cluster_core::{
     Address, Candidate, Choice, Config, ExitStatus, Key, ListenSpec, ListenerId, OsError, Overload,
-    Reason, Rule, Schedule, Signal, SlotId, UnixName, View, WorkerId, WorkerState,
+    Reason, Rule, Schedule, Sharing, Signal, SlotId, UnixName, View, WorkerId, WorkerState,
 };
 
 use crate::world::chance::Chance;
@@ -19,7 +20,9 @@ const WORKERS_MAX: usize = 6;
 pub(super) struct Storm {
     pub(super) world: World,
     chance: Chance,
-    config: Config,
+    /// How often another schedule came into force.
+    pub(super) schedules: usize,
+    slow_start: Duration,
     addresses: Vec<Address>,
     clients: usize,
     /// How many of a hundred moments bring an incident.
@@ -27,18 +30,7 @@ pub(super) struct Storm {
 }
 
 fn settings(chance: &mut Chance) -> Config {
-    let by = if chance.odds(50) { Key::PeerIp } else { Key::PeerNetwork };
-    let bound = NonZeroU32::new(100 + u32::try_from(chance.below(100)).expect("small"));
-    let schedule = match chance.below(20) {
-        0..=3 => Schedule::RoundRobin,
-        4..=6 => Schedule::None,
-        7..=13 => Schedule::Sharded,
-        14 => Schedule::LeastLoaded,
-        15 => Schedule::PowerOfTwo,
-        16 => Schedule::Sticky { by, bound: None },
-        17..=18 => Schedule::Sticky { by, bound },
-        _ => Schedule::Custom(Rule(oldest_with_room)),
-    };
+    let schedule = schedule(chance);
     let (window, waiting) = (1 + chance.below(8), 1 + chance.below(32));
     let mut config = Config::new(schedule, waiting, window).expect("sensible");
     if chance.odds(50) {
@@ -50,6 +42,21 @@ fn settings(chance: &mut Chance) -> Config {
     }
     let overload = if chance.odds(25) { Overload::Close } else { Overload::Wait };
     config.with_overload(overload).with_seed(chance.below(1000) as u64)
+}
+
+fn schedule(chance: &mut Chance) -> Schedule {
+    let by = if chance.odds(50) { Key::PeerIp } else { Key::PeerNetwork };
+    let bound = NonZeroU32::new(100 + u32::try_from(chance.below(100)).expect("small"));
+    match chance.below(20) {
+        0..=3 => Schedule::RoundRobin,
+        4..=6 => Schedule::None,
+        7..=13 => Schedule::Sharded,
+        14 => Schedule::LeastLoaded,
+        15 => Schedule::PowerOfTwo,
+        16 => Schedule::Sticky { by, bound: None },
+        17..=18 => Schedule::Sticky { by, bound },
+        _ => Schedule::Custom(Rule(oldest_with_room)),
+    }
 }
 
 /// A rule of one's own, which now and then answers what cannot be.
@@ -94,7 +101,8 @@ impl Storm {
         let addresses = all[..=chance.below(all.len())].to_vec();
         let clients = 20 + chance.below(200);
         let fury = 1 + chance.below(20);
-        Self { world, chance, config, addresses, clients, fury }
+        let slow_start = config.slow_start();
+        Self { world, chance, schedules: 0, slow_start, addresses, clients, fury }
     }
 
     /// Anything happens at any moment.
@@ -129,10 +137,13 @@ impl Storm {
             let application = &mut process.application;
             application.appetite = usize::MAX;
             (application.blind, application.returns) = (0, 0);
-            application.busy = false;
         }
         let workers: Vec<_> = self.world.processes.keys().copied().collect();
         workers.iter().for_each(|worker| self.world.release(*worker));
+        self.check_loads();
+        for process in self.world.processes.values_mut() {
+            process.application.busy = false;
+        }
         let workers: Vec<_> = self.world.primary.workers().collect();
         workers.iter().for_each(|worker| self.world.uncordon(*worker));
         self.come_to_rest();
@@ -146,6 +157,20 @@ impl Storm {
         }
         self.check_sockets();
         self.check_passages();
+    }
+
+    /// Whatever schedules there were, and whenever connections were taken: under one that counts,
+    /// the primary knows how many a worker has.
+    fn check_loads(&mut self) {
+        let before = self.world.schedule();
+        self.world.set_schedule(Schedule::LeastLoaded);
+        self.come_to_rest();
+        for (worker, process) in self.world.processes.iter().filter(|(_, it)| it.is_healthy()) {
+            let handed = |number: &&Number| self.world.kernel.connections[**number].handed;
+            let open = process.application.serving.iter().filter(handed).count();
+            assert_eq!(self.world.primary.load(*worker), (0, open), "the load of worker {worker}");
+        }
+        self.world.set_schedule(before);
     }
 
     /// A socket is open in the primary as long as somebody shares it. Where the kernel shares
@@ -163,12 +188,13 @@ impl Storm {
             let own = sharers.iter().filter(|(_, it)| adopted(it));
             holders.extend(own.map(|(worker, _)| Holder::Worker(**worker)));
             let datagrams = matches!(socket.address, Some(Address::Udp(_)));
+            let shared = self.world.shared[listener];
             let sharded = self.world.kernel.spread.contains_key(listener);
             if sharded {
                 let has_one = |it: &Process| it.application.adopted.contains_key(listener);
                 assert!(sharers.iter().all(|(_, it)| has_one(it)), "each has a socket");
                 assert!(holders.len() <= 2, "of its own");
-            } else if self.config.schedule() == Schedule::None || datagrams {
+            } else if shared == Sharing::Kernel {
                 assert_eq!(holders.len(), 1 + sharers.len(), "each has a copy");
             } else {
                 assert_eq!(holders.len(), 1, "nobody has a copy");
@@ -225,9 +251,9 @@ impl Storm {
         let readers: Vec<_> = last.filter_map(|it| it.reader).collect();
         assert_eq!(readers.len(), rounds * well.len(), "each client is served");
         let in_turns = matches!(
-            self.config.schedule(),
+            self.world.schedule(),
             Schedule::RoundRobin | Schedule::LeastLoaded | Schedule::Sharded
-        ) && self.config.slow_start().is_zero();
+        ) && self.slow_start.is_zero();
         for worker in well.iter().filter(|_| in_turns) {
             let served = readers.iter().filter(|reader| *reader == worker).count();
             assert_eq!(served, rounds, "worker {worker} serves as many as the others");
@@ -325,7 +351,7 @@ impl Storm {
     }
 
     fn incident(&mut self) {
-        match self.chance.below(24) {
+        match self.chance.below(28) {
             0..=2 => self.fork(),
             3..=6 => self.listen(),
             7 => self.close_listener(),
@@ -337,6 +363,8 @@ impl Storm {
             15..=16 => self.world.kernel.exhausted = self.chance.odds(30),
             17 => self.world.spawn_error = self.chance.odds(20).then_some(OsError(11)),
             18..=19 => self.cordon(),
+            20..=21 => self.change_schedule(),
+            22..=23 => self.lull(),
             _ => {
                 let time = Duration::from_millis(self.chance.below(400) as u64);
                 self.world.pass(time);
@@ -421,6 +449,27 @@ impl Storm {
             self.world.cordon(worker);
         } else {
             self.world.uncordon(worker);
+        }
+    }
+
+    fn change_schedule(&mut self) {
+        let schedule = schedule(&mut self.chance);
+        self.schedules += usize::from(schedule != self.world.schedule());
+        self.world.set_schedule(schedule);
+    }
+
+    /// Somebody is blocked, and nothing else happens: for long enough to be found out.
+    fn lull(&mut self) {
+        if let Some(worker) = self.running() {
+            self.world.process(worker).stage = Stage::Blocked;
+        }
+        for _ in 0..self.clients.min(4) {
+            self.clients -= 1;
+            self.connect();
+        }
+        for _ in 0..1 + self.chance.below(4) {
+            self.world.pass(STALLED_CHECK);
+            self.world.drive_by(&mut self.chance, 40);
         }
     }
 

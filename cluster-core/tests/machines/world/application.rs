@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cluster_core::{Address, ExitStatus, ListenSpec, ListenerId, Primary, Signal, WorkerId};
+use cluster_core::{
+    Address, ExitStatus, ListenSpec, ListenerId, Primary, Schedule, Signal, WorkerId,
+};
 
 use super::kernel::{Holder, Number};
 use super::process::{End, Stage};
@@ -64,6 +66,14 @@ impl World {
         self.primary().uncordon(worker).expect("a worker there is");
         self.drain_primary();
         assert!(!self.primary.is_cordoned(worker));
+    }
+
+    pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
+        self.trace(">", || format!("schedule {schedule:?}"));
+        let now = self.now;
+        self.primary().set_schedule(now, schedule).expect("sensible");
+        self.config = self.config.with_schedule(schedule).expect("sensible");
+        self.drain_primary();
     }
 
     pub(crate) fn close_channel(&mut self, worker: WorkerId) {

@@ -78,6 +78,7 @@ pub(crate) struct Socket {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
+    pub(crate) listener: ListenerId,
     pub(crate) peer: SocketAddr,
     pub(crate) copies: Vec<Holder>,
     /// The primary has seen it, or a worker.
@@ -86,6 +87,8 @@ pub(crate) struct Connection {
     pub(crate) returned: bool,
     /// The worker that has taken it last.
     pub(crate) taken_by: Option<WorkerId>,
+    /// The worker has taken it out of a passage, and not accepted it itself.
+    pub(crate) handed: bool,
     /// The worker whose application reads it.
     pub(crate) reader: Option<WorkerId>,
     pub(crate) served: bool,
@@ -186,11 +189,13 @@ impl Kernel {
         let port = 50_000 + u16::try_from(number % 10_000).expect("small");
         let host = 1 + u8::try_from(number % 7).expect("small");
         self.connections.push(Connection {
+            listener: place.0,
             peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), port),
             copies: Vec::new(),
             accepted: false,
             returned: false,
             taken_by: None,
+            handed: false,
             reader: None,
             served: false,
             closed: None,

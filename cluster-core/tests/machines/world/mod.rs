@@ -23,7 +23,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cluster_core::primary::Input;
-use cluster_core::{Address, Config, ExitStatus, ListenerId, OsError, Primary, SlotId, WorkerId};
+use cluster_core::{
+    Address, Config, ExitStatus, ListenerId, OsError, Primary, Schedule, Sharing, SlotId, WorkerId,
+};
 
 use chance::Chance;
 use kernel::{Kernel, Number, Place};
@@ -54,6 +56,8 @@ pub(crate) struct World {
     /// What the operating system answers to the next spawns.
     pub(crate) spawn_error: Option<OsError>,
     config: Config,
+    /// How each listener is shared, as was decided when it was first asked for.
+    pub(crate) shared: BTreeMap<ListenerId, Sharing>,
     trace: Trace,
 }
 
@@ -142,6 +146,7 @@ impl World {
             retrieval: None,
             spawn_error: None,
             config,
+            shared: BTreeMap::new(),
             trace: Trace::Nowhere,
         }
     }
@@ -296,6 +301,11 @@ impl World {
             Trace::Kept(lines) => std::mem::take(lines),
             Trace::Nowhere | Trace::Printed => panic!("this world keeps no trace"),
         }
+    }
+
+    /// The schedule in force.
+    pub(crate) const fn schedule(&self) -> Schedule {
+        self.config.schedule()
     }
 
     pub(crate) fn process(&mut self, worker: WorkerId) -> &mut Process {

@@ -69,7 +69,11 @@ impl World {
                 assert_eq!(*end, End::Open, "a channel is ended once");
                 *end = End::Ending;
             }
-            Action::Listen { listener, spec, sharing: _ } => self.kernel.ask(listener, spec),
+            Action::Listen { listener, spec, sharing } => {
+                assert_eq!(sharing, sharing_of(self.config.schedule(), &spec.address));
+                self.shared.insert(listener, sharing);
+                self.kernel.ask(listener, spec);
+            }
             Action::OpenSlot { listener, slot } => self.kernel.ask_slot((listener, slot)),
             Action::Spread { listener, slots } => self.spread(listener, slots),
             Action::Inspect { listener } => drop(self.inspected.insert(listener)),
@@ -133,6 +137,8 @@ impl World {
         if let ToWorker::Listen { result: Ok(grant), .. } = &message {
             let listener = grant.listener;
             self.witness.granted(grant);
+            assert_eq!(grant.sharing, self.shared[&listener], "as was decided");
+            assert_eq!(grant.counted, self.config.schedule().counts(), "as is in force");
             if has_connections(&grant.address) {
                 let passage = self.open_passage(worker, listener);
                 let frame = (ToWorker::Passage { listener }, Some(passage));
@@ -191,6 +197,10 @@ impl World {
     /// The answer to `Listen`.
     pub(super) fn bind(&mut self, listener: ListenerId) {
         let result = self.kernel.bind(listener);
+        if let Ok(Address::Udp(_)) = result {
+            let shared = self.shared.entry(listener);
+            shared.and_modify(|it| *it = sharing_of_datagrams(*it));
+        }
         self.tell_primary(Input::ListenDone { listener, result });
     }
 
@@ -310,12 +320,14 @@ impl World {
         assert!(in_flight.len() <= self.config.budget(), "no more is in flight than may be");
         let accepts = self.kernel.sockets.values().any(|it| it.accepting);
         assert!(!accepts || held < self.config.budget(), "no more is accepted than may be");
-        if self.config.schedule() == Schedule::None {
-            assert!(!self.kernel.sockets.values().any(|it| it.accepting), "the workers accept");
-            let held = |it: &&kernel::Connection| it.copies.contains(&Holder::Primary);
-            let returned = self.kernel.connections.iter().filter(held).all(|it| it.returned);
-            assert!(returned, "what goes through the primary was given back");
-        }
+        let kernels = |listener| self.shared[&listener] == Sharing::Kernel;
+        let accepting = self.kernel.sockets.iter().filter(|(_, it)| it.accepting);
+        let none = accepting.map(|(place, _)| place.0).all(|listener| !kernels(listener));
+        assert!(none, "the workers accept");
+        let held = |it: &&kernel::Connection| it.copies.contains(&Holder::Primary);
+        let mut held = self.kernel.connections.iter().filter(held);
+        let returned = held.all(|it| it.returned || !kernels(it.listener));
+        assert!(returned, "what goes through the primary was given back");
         for (listener, spread) in &self.kernel.spread {
             let first = *spread == [SlotId(0)];
             let accepts = |slot| self.kernel.sockets.get(&(*listener, slot));
@@ -328,6 +340,23 @@ impl World {
 /// What comes through a passage: connections, and no datagrams.
 fn has_connections(address: &Address) -> bool {
     !matches!(address, Address::Udp(_))
+}
+
+/// How a listener is to be shared that is first asked for under `schedule`.
+fn sharing_of(schedule: Schedule, address: &Address) -> Sharing {
+    match (schedule, address) {
+        (Schedule::Sharded, Address::Tcp(_) | Address::Udp(_)) => Sharing::Sharded,
+        (Schedule::None, _) | (_, Address::Udp(_)) => Sharing::Kernel,
+        _ => Sharing::HandedOver,
+    }
+}
+
+/// The same for a socket that turned out to be one for datagrams.
+fn sharing_of_datagrams(sharing: Sharing) -> Sharing {
+    match sharing {
+        Sharing::HandedOver | Sharing::Kernel => Sharing::Kernel,
+        Sharing::Sharded => Sharing::Sharded,
+    }
 }
 
 /// The core's right to decide about connection `number`.

@@ -168,6 +168,7 @@ impl World {
         self.tally.raced += usize::from(!self.outgoing.contains_key(&(worker, listener)));
         let name = words::letter(number);
         self.trace(">", || format!("worker {worker} takes {name} from l{}", listener.0));
+        self.kernel.connections[number].handed = true;
         self.has(worker, listener, number, true);
     }
 
@@ -179,6 +180,7 @@ impl World {
         self.tally.accepted_by_workers += 1;
         let name = words::letter(number);
         self.trace(">", || format!("worker {worker} accepts {name} from {}", words::place(place)));
+        self.kernel.connections[number].handed = false;
         self.has(worker, place.0, number, !is_datagram);
     }
 
@@ -186,11 +188,12 @@ impl World {
     fn has(&mut self, worker: WorkerId, of: ListenerId, number: Number, returnable: bool) {
         let connection = &mut self.kernel.connections[number];
         connection.taken_by = Some(worker);
-        let peer = Some(connection.peer);
+        let (peer, handed) = (Some(connection.peer), connection.handed);
         let process = self.process(worker);
         process.application.appetite -= 1;
         if process.application.returns > 0 && returnable {
             process.application.returns -= 1;
+            process.agent.finished(u64::from(handed));
             process.agent.give_back(of, token(number), peer);
             return self.drain_agent(worker);
         }
@@ -242,7 +245,8 @@ impl World {
         self.kernel.finish(number, worker);
         let name = words::letter(number);
         self.trace(">", || format!("worker {worker} serves {name}"));
-        self.process(worker).agent.finished(1);
+        let handed = self.kernel.connections[number].handed;
+        self.process(worker).agent.finished(u64::from(handed));
         self.drain_agent(worker);
     }
 

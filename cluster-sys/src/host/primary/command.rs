@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster_core::{ExitStatus, Signal, WorkerId, WorkerState};
+use cluster_core::{ConfigError, ExitStatus, Schedule, Signal, WorkerId, WorkerState};
 
 use super::{Birth, Entry, PrimaryHost, WorkerParts};
 use crate::error::{ForkError, SendError};
@@ -62,6 +62,13 @@ pub enum Command {
         worker: WorkerId,
         /// Whether it gets none.
         cordoned: bool,
+    },
+    /// Have another schedule choose from now on.
+    SetSchedule {
+        /// Which one.
+        schedule: Schedule,
+        /// Hears that it is in force, or why it cannot be.
+        reply: Reply<Result<(), ConfigError>>,
     },
     /// Close the channel to a worker, which ends it.
     CloseChannel {
@@ -131,6 +138,9 @@ impl PrimaryHost {
                 if let Some(entry) = self.workers.get(&worker) {
                     entry.facts.cordoned(cordoned);
                 }
+            }
+            Command::SetSchedule { schedule, reply } => {
+                reply.send(self.core.set_schedule(now, schedule));
             }
             Command::CloseChannel { worker } => {
                 self.core.close_channel(worker).unwrap_or_default();

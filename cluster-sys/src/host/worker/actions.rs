@@ -40,9 +40,6 @@ impl WorkerHost {
                 let adopted = adopted.map(|it| it.filter(|(of, _)| *of == listener));
                 let [passage, socket] = adopted.map(|it| it.map(|(_, handle)| handle));
                 if let Some(reply) = self.requests.remove(&request) {
-                    if self.core.counts() {
-                        self.activity.report();
-                    }
                     let (activity, returns) = (self.activity.clone(), self.returner.clone());
                     let claims = Claims::new(listener, activity, returns);
                     let arrivals = passage.map(|it| Arrivals::new(it, claims.clone()));

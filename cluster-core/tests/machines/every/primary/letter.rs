@@ -1,5 +1,7 @@
 //! What can happen to a primary.
 
+use cluster_core::Schedule;
+
 /// What can happen to a primary with one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Letter {
@@ -42,11 +44,33 @@ pub(super) enum Letter {
     Accepted,
     AcceptFailed,
     SecondPasses,
+    // Another schedule, and the worker's answer to what it is told of it.
+    GoesRound,
+    Counts,
+    Shares,
+    Shards,
+    Reported,
 }
 
 use Letter::*;
 
-/// All of them.
+impl Letter {
+    /// The schedule that comes into force.
+    pub(super) const fn schedule(self) -> Option<Schedule> {
+        match self {
+            GoesRound => Some(Schedule::RoundRobin),
+            Counts => Some(Schedule::LeastLoaded),
+            Shares => Some(Schedule::None),
+            Shards => Some(Schedule::Sharded),
+            _ => None,
+        }
+    }
+}
+
+/// What comes with changes of the schedule.
+pub(super) const CHANGES: [Letter; 5] = [GoesRound, Counts, Shares, Shards, Reported];
+
+/// All others.
 pub(super) const ALPHABET: [Letter; 34] = [
     Disconnect,
     DisconnectAll,

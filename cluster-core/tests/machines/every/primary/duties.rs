@@ -1,4 +1,4 @@
-//! What the primary would have its host do: whether it may.
+//! What the primary may want of its host, and when.
 
 use cluster_core::primary::{Action, Input};
 use cluster_core::{HandoffId, ListenerId, OsError, Schedule, Sharing, ToWorker, WorkerId};
@@ -35,8 +35,7 @@ impl Life {
                 }
             }
             Action::Lend { worker, message, listener, slot } => {
-                let own = matches!(self.schedule, Schedule::None | Schedule::Sharded);
-                assert!(own, "not in turns");
+                assert_ne!(self.shared[&listener], Sharing::HandedOver, "not in turns");
                 assert_eq!(message.handles(), 1);
                 assert!(self.has_slot(listener, slot) || !kept, "there is a descriptor");
                 if worker == self.worker {
@@ -58,23 +57,20 @@ impl Life {
     fn check_sockets(&mut self, action: Action) {
         let kept = self.promises == Promises::Kept;
         match action {
-            Action::Listen { listener, sharing, .. } => {
-                assert_eq!(sharing == Sharing::Sharded, self.schedule == Schedule::Sharded);
-                assert!(self.binding.insert(listener), "once");
-            }
+            Action::Listen { listener, sharing, .. } => self.check_listen(listener, sharing),
             Action::OpenSlot { listener, slot } => {
-                assert_eq!(self.schedule, Schedule::Sharded, "where each has its own");
+                assert_eq!(self.shared[&listener], Sharing::Sharded, "where each has its own");
                 assert!(!self.has_slot(listener, slot) || !kept, "opened once");
                 assert!(self.opening.insert((listener, slot)), "asked for once");
             }
             Action::Spread { listener, slots } => {
-                assert_eq!(self.schedule, Schedule::Sharded, "where each has its own");
+                assert_eq!(self.shared[&listener], Sharing::Sharded, "where each has its own");
                 let open = slots.iter().all(|slot| self.has_slot(listener, *slot));
                 assert!(!slots.is_empty() && open || !kept, "over open sockets");
             }
             Action::Inspect { listener } => drop(self.inspected.insert(listener)),
             Action::ResumeAccept { listener, slot } => {
-                assert_ne!(self.schedule, Schedule::None, "the worker accepts");
+                assert_ne!(self.shared[&listener], Sharing::Kernel, "the worker accepts");
                 let before = self.bound.entry(listener).or_default().insert(slot, true);
                 assert!(before == Some(false) || !kept, "bound, and not accepting");
             }
@@ -88,6 +84,17 @@ impl Life {
             }
             other => panic!("not about sockets: {other:?}"),
         }
+    }
+
+    fn check_listen(&mut self, listener: ListenerId, sharing: Sharing) {
+        let expected = match self.schedule {
+            Schedule::Sharded => Sharing::Sharded,
+            Schedule::None => Sharing::Kernel,
+            _ => Sharing::HandedOver,
+        };
+        assert_eq!(sharing, expected, "as is in force when it is first asked for");
+        self.shared.insert(listener, sharing);
+        assert!(self.binding.insert(listener), "once");
     }
 
     fn check_hand(&mut self, worker: WorkerId, listener: ListenerId, handoff: HandoffId) {

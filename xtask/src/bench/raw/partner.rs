@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::close;
 
 use super::descriptors::{self, Receiver};
@@ -36,6 +38,8 @@ pub(super) struct Options {
 pub(super) enum Task {
     /// Sends messages back.
     Echo,
+    /// The same, waiting for each with epoll(7) as an event loop does.
+    EchoAwaited,
     /// Sends descriptors back.
     EchoHandles,
     /// Reads messages, and says when it has them all.
@@ -54,6 +58,7 @@ impl Task {
         let (mut ours, theirs) = UnixStream::pair()?;
         let name = match self {
             Self::Echo => "echo",
+            Self::EchoAwaited => "echo-awaited",
             Self::EchoHandles => "echo-handles",
             Self::Take => "take",
             Self::TakeHandles => "take-handles",
@@ -78,6 +83,14 @@ pub(super) fn run(options: &Options) -> Result<()> {
         Task::Echo => {
             let mut message = [0; MESSAGE];
             for _ in 0..options.count {
+                channel.read_exact(&mut message)?;
+                channel.write_all(&message)?;
+            }
+        }
+        Task::EchoAwaited => {
+            let (mut message, epoll) = ([0; MESSAGE], watch(&channel)?);
+            for _ in 0..options.count {
+                await_message(&epoll)?;
                 channel.read_exact(&mut message)?;
                 channel.write_all(&message)?;
             }
@@ -111,6 +124,23 @@ pub(super) fn run(options: &Options) -> Result<()> {
     // The other side goes first.
     channel.read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+/// For [`await_message`].
+pub(super) fn watch(channel: &UnixStream) -> Result<Epoll> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(channel, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+    Ok(epoll)
+}
+
+pub(super) fn await_message(epoll: &Epoll) -> Result<()> {
+    loop {
+        match epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        }
+    }
 }
 
 /// Reads `count` messages.

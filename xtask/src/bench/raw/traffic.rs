@@ -15,7 +15,7 @@ use super::partner::{self, FILE, MESSAGE, Task};
 /// By how much fewer are those that go to and fro, and those with handles.
 const FEWER: u64 = 20;
 
-/// Prints the same lines as the example.
+/// Prints the same lines as the example, and round trips that are awaited as in an event loop.
 pub(super) fn run(count: u64) -> Result<()> {
     let few = (count / FEWER).max(1);
     let each = |time: Duration| time.as_secs_f64() * 1e6 / few as f64;
@@ -23,6 +23,7 @@ pub(super) fn run(count: u64) -> Result<()> {
     let print = |what: &str, figure: f64| println!("{what}: {figure:.2}");
     timed(Task::Echo, few / FEWER, |channel| round_trips(channel, few / FEWER))?;
     print("round trip", each(timed(Task::Echo, few, |channel| round_trips(channel, few))?));
+    print("round trip, awaited", each(timed(Task::EchoAwaited, few, |it| awaited_trips(it, few))?));
     let trips = timed(Task::EchoHandles, few, |channel| handle_trips(channel, few))?;
     print("round trip with handle", each(trips));
     let out = timed(Task::Take, count, |channel| {
@@ -67,6 +68,16 @@ fn round_trips(channel: &mut UnixStream, count: u64) -> Result<()> {
     let mut message = [0; MESSAGE];
     for _ in 0..count {
         channel.write_all(&message)?;
+        channel.read_exact(&mut message)?;
+    }
+    Ok(())
+}
+
+fn awaited_trips(channel: &mut UnixStream, count: u64) -> Result<()> {
+    let (mut message, epoll) = ([0; MESSAGE], partner::watch(channel)?);
+    for _ in 0..count {
+        channel.write_all(&message)?;
+        partner::await_message(&epoll)?;
         channel.read_exact(&mut message)?;
     }
     Ok(())

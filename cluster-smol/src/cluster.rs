@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_sys::board::Interest;
 use cluster_sys::primary::Command;
 use cluster_sys::{Closed, ForkError, InForce, Reply, Schedule, ScheduleError, Settings, WorkerId};
 use event_listener::Event as Notify;
 use smol::channel::Sender;
 
 use crate::answer::answer;
-use crate::events::{Events, Interest};
+use crate::events::Events;
 use crate::order::Order;
 use crate::worker::Worker;
 

@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use cluster_sys::board::Board;
 use cluster_sys::primary::{Command, Notice};
 use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost, worker};
 use event_listener::Event as Notify;
@@ -16,7 +17,7 @@ use smol::future::{race, yield_now};
 use smol::{Async, Timer};
 
 use crate::desk::Desk;
-use crate::events::Board;
+use crate::events::Stream;
 use crate::order::Order;
 use crate::queue::Queue;
 use crate::this_worker::ThisWorker;
@@ -67,7 +68,7 @@ async fn drive_primary(mut host: PrimaryHost, mut sources: Sources<Order>, room:
     publish(&mut host, &mut board, &room);
 }
 
-fn publish(host: &mut PrimaryHost, board: &mut Board, room: &Notify) {
+fn publish(host: &mut PrimaryHost, board: &mut Board<Stream>, room: &Notify) {
     while let Some(notice) = host.poll_event() {
         match notice {
             Notice::Event(event, receipt) => board.publish(event, receipt),

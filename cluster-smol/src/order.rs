@@ -2,9 +2,10 @@
 
 use std::iter::Peekable;
 
+use cluster_sys::board::Subscriber;
 use cluster_sys::primary;
 
-use crate::events::Subscriber;
+use crate::events::Stream;
 
 /// What a primary's application wants.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub(crate) enum Order {
     /// Something of the host.
     Host(primary::Command),
     /// A stream of events.
-    Subscribe(Subscriber),
+    Subscribe(Subscriber<Stream>),
 }
 
 impl Order {

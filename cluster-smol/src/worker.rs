@@ -4,6 +4,7 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_sys::board::Interest;
 use cluster_sys::primary::Command;
 use cluster_sys::{
     Closed, ExitStatus, Load, NotListening, Outgoing, Pid, Reply, SendError, Signal, TrySendError,
@@ -15,7 +16,7 @@ use smol::Async;
 use smol::channel::Sender;
 
 use crate::answer::answer;
-use crate::events::{Events, Interest};
+use crate::events::Events;
 use crate::handle::{Handle, descriptors};
 use crate::order::Order;
 use crate::send::{self, Mailbox};

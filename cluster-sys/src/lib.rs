@@ -69,6 +69,7 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod board;
 pub mod channel;
 pub mod invitation;
 pub mod limits;

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How many bytes of user messages may wait to be written to one channel.
 pub const OUTBOX_BYTES: usize = 1024 * 1024;
 
+/// How many events are kept for a program that has not yet asked for any.
+pub const BACKLOG_MAX: usize = 4096;
+
 /// How many connections one listener accepts in one turn of the host.
 pub const ACCEPTS_PER_TURN: usize = 32;
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use cluster_sys::board::Board;
 use cluster_sys::primary::{Command, Notice};
 use cluster_sys::{PrimaryHost, Progress, Reply, WorkerHost, worker};
 use tokio::io::Interest;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time;
 
 use crate::desk::Desk;
-use crate::events::Board;
+use crate::events::Stream;
 use crate::order::Order;
 use crate::this_worker::ThisWorker;
 
@@ -84,7 +85,7 @@ async fn drive_primary(
     publish(&mut host, &mut board, &room);
 }
 
-fn publish(host: &mut PrimaryHost, board: &mut Board, room: &Notify) {
+fn publish(host: &mut PrimaryHost, board: &mut Board<Stream>, room: &Notify) {
     while let Some(notice) = host.poll_event() {
         match notice {
             Notice::Event(event, receipt) => board.publish(event, receipt),

@@ -109,17 +109,6 @@ impl<H> Encoder<H> {
         self.user.waiting()
     }
 
-    /// How many frames have ever been pushed into the control lane, the hello and credit among
-    /// them. They are out when [`control_written`](Self::control_written) reaches this number.
-    pub const fn control_pushed(&self) -> u64 {
-        self.control.pushed()
-    }
-
-    /// How many frames of the control lane are sent to their last byte.
-    pub const fn control_written(&self) -> u64 {
-        self.stage.control_written()
-    }
-
     /// How many user messages are sent to their last byte.
     pub const fn user_written(&self) -> u64 {
         self.stage.user_written()
@@ -143,8 +132,6 @@ impl<H> Encoder<H> {
 impl<H> fmt::Debug for Encoder<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encoder")
-            .field("control_pushed", &self.control_pushed())
-            .field("control_written", &self.control_written())
             .field("user_written", &self.user_written())
             .field("user_waiting", &self.user_waiting())
             .finish_non_exhaustive()

@@ -12,7 +12,7 @@ use crate::limits::{
 };
 use crate::message::ControlMessage;
 use crate::payload::Payload;
-use crate::stage::{Lane, Stage};
+use crate::stage::Stage;
 
 /// Small frames, encoded as they are pushed into one buffer that is used again and again.
 pub(crate) struct ControlLane<H> {
@@ -21,18 +21,11 @@ pub(crate) struct ControlLane<H> {
     start: usize,
     headers: VecDeque<Header>,
     handles: VecDeque<H>,
-    pushed: u64,
 }
 
 impl<H> ControlLane<H> {
     pub(crate) const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            start: 0,
-            headers: VecDeque::new(),
-            handles: VecDeque::new(),
-            pushed: 0,
-        }
+        Self { bytes: Vec::new(), start: 0, headers: VecDeque::new(), handles: VecDeque::new() }
     }
 
     pub(crate) fn push_hello(&mut self, hello: &Hello) {
@@ -58,11 +51,6 @@ impl<H> ControlLane<H> {
         pushed
     }
 
-    /// How many frames have ever been pushed.
-    pub(crate) const fn pushed(&self) -> u64 {
-        self.pushed
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.headers.is_empty()
     }
@@ -75,7 +63,6 @@ impl<H> ControlLane<H> {
         }
         let end = self.start + HEADER_LEN + header.length();
         stage.put(&self.bytes[self.start..end], self.handles.drain(..header.handles()));
-        stage.mark(Lane::Control);
         self.start = end;
         self.headers.pop_front();
         self.compact();
@@ -86,7 +73,7 @@ impl<H> ControlLane<H> {
         let header = Header::new(kind, 0, body.len());
         self.bytes.extend_from_slice(&header.emit());
         self.bytes.extend_from_slice(body);
-        self.note(header);
+        self.headers.push_back(header);
     }
 
     /// On an error, what was appended to `bytes` and `handles` is to be taken back.
@@ -111,13 +98,8 @@ impl<H> ControlLane<H> {
         check_length(len, CONTROL_MAX)?;
         let header = Header::new(FrameKind::Control, given, len);
         self.bytes[frame..frame + HEADER_LEN].copy_from_slice(&header.emit());
-        self.note(header);
-        Ok(())
-    }
-
-    fn note(&mut self, header: Header) {
         self.headers.push_back(header);
-        self.pushed += 1;
+        Ok(())
     }
 
     /// Moves what is left to the front once that is less than what is gone, so that all the
@@ -186,7 +168,7 @@ impl<H> UserLane<H> {
         if !header.flags.more {
             self.waiting -= MESSAGE_OVERHEAD;
             self.messages.pop_front();
-            stage.mark(Lane::User);
+            stage.mark();
         }
         true
     }

@@ -6,22 +6,14 @@ use std::vec::Drain;
 use crate::header::{FLAGS_AT, Flags};
 use crate::limits::{CHUNK_TARGET, HANDLES_PER_CHUNK};
 
-/// Where a frame came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Lane {
-    Control,
-    User,
-}
-
 /// The chunk being sent. It is filled when it is empty, and then sent in as many pieces as it
 /// takes; its handles go with the first piece.
 pub(crate) struct Stage<H> {
     bytes: Vec<u8>,
     sent: usize,
     handles: Vec<H>,
-    /// Where in `bytes` a control frame or the last fragment of a user message ends.
-    ends: VecDeque<(usize, Lane)>,
-    control_written: u64,
+    /// Where in `bytes` user messages end.
+    ends: VecDeque<usize>,
     user_written: u64,
 }
 
@@ -32,7 +24,6 @@ impl<H> Stage<H> {
             sent: 0,
             handles: Vec::new(),
             ends: VecDeque::new(),
-            control_written: 0,
             user_written: 0,
         }
     }
@@ -56,9 +47,9 @@ impl<H> Stage<H> {
         }
     }
 
-    /// Notes that what is to be counted ends here.
-    pub(crate) fn mark(&mut self, lane: Lane) {
-        self.ends.push_back((self.bytes.len(), lane));
+    /// Notes that a user message ends here.
+    pub(crate) fn mark(&mut self) {
+        self.ends.push_back(self.bytes.len());
     }
 
     /// The bytes that are not sent yet, and the handles if none is.
@@ -69,14 +60,9 @@ impl<H> Stage<H> {
     pub(crate) fn advance(&mut self, bytes: usize) -> Drain<'_, H> {
         assert!(bytes <= self.rest().0.len(), "no more can be sent than there is");
         self.sent += bytes;
-        while let Some(&(end, lane)) = self.ends.front()
-            && end <= self.sent
-        {
+        while self.ends.front().is_some_and(|end| *end <= self.sent) {
             self.ends.pop_front();
-            match lane {
-                Lane::Control => self.control_written += 1,
-                Lane::User => self.user_written += 1,
-            }
+            self.user_written += 1;
         }
         if self.sent == self.bytes.len() {
             self.bytes.clear();
@@ -84,11 +70,6 @@ impl<H> Stage<H> {
         }
         let gone = if bytes > 0 { self.handles.len() } else { 0 };
         self.handles.drain(..gone)
-    }
-
-    /// How many control frames are sent to their last byte.
-    pub(crate) const fn control_written(&self) -> u64 {
-        self.control_written
     }
 
     /// How many user messages are sent to their last byte.

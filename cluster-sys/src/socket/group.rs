@@ -1,5 +1,6 @@
 //! Several sockets on one address, over which the kernel spreads what comes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -115,8 +116,7 @@ impl ListenGroup {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(error),
         };
-        let name = proc_name(*address);
-        Ok(table.lines().filter(|line| is_bound(line, &name, self.kind)).count())
+        Ok(count(&table, &proc_name(*address), self.kind))
     }
 }
 
@@ -132,16 +132,20 @@ fn proc_name(address: SocketAddr) -> String {
     format!("{ip}:{:04X}", address.port())
 }
 
-/// Whether a line of a table is a socket that listens at (or is bound to, for UDP) an address.
-fn is_bound(line: &str, name: &str, kind: Kind) -> bool {
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let local = fields.next();
-    let state = fields.nth(1);
+/// How many sockets in a table listen at (or are bound to, for UDP) an address. While it is read,
+/// sockets come and go, and the kernel may show one twice: what tells them apart is the inode.
+fn count(table: &str, name: &str, kind: Kind) -> usize {
     let wanted = match kind {
         Kind::Connections => "0A",
         Kind::Datagrams => "07",
     };
-    local == Some(name) && state == Some(wanted)
+    let inode = |line: &'_ str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (local, state) = (fields.next()?, fields.nth(1)?);
+        let inode = fields.nth(5)?.parse::<u64>().ok()?;
+        (local == name && state == wanted).then_some(inode)
+    };
+    table.lines().filter_map(inode).collect::<BTreeSet<_>>().len()
 }
 
 #[cfg(test)]
@@ -153,13 +157,26 @@ mod tests {
     fn lines_of_the_kernels_tables_are_understood() {
         let name = proc_name(SocketAddr::from(([127, 0, 0, 1], 8000)));
         assert_eq!(name, "0100007F:1F40");
-        let line = |state| {
-            format!("   0: 0100007F:1F40 00000000:0000 {state} 00000000:00000000 00:00000000 0 0 1")
+        let line = |port: &str, state: &str, inode: u64| {
+            let queues = "00000000:00000000 00:00000000 00000000";
+            format!(
+                "   0: 0100007F:{port} 00000000:0000 {state} {queues}  1000        0 {inode} 1\n"
+            )
         };
-        assert!(is_bound(&line("0A"), &name, Kind::Connections));
-        assert!(!is_bound(&line("01"), &name, Kind::Connections));
-        assert!(is_bound(&line("07"), &name, Kind::Datagrams));
-        let head = "  sl  local_address rem_address   st tx_queue rx_queue";
-        assert!(!is_bound(head, &name, Kind::Connections));
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+                    uid  timeout inode\n";
+        let rows = [
+            line("1F40", "0A", 7),
+            line("1F41", "0A", 8),
+            line("1F40", "01", 9),
+            line("1F40", "07", 10),
+            line("1F40", "0A", 11),
+            // Shown once more.
+            line("1F40", "0A", 7),
+        ];
+        let table = head.to_owned() + &rows.concat();
+        assert_eq!(count(&table, &name, Kind::Connections), 2);
+        assert_eq!(count(&table, &name, Kind::Datagrams), 1);
+        assert_eq!(count(head, &name, Kind::Connections), 0);
     }
 }

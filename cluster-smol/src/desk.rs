@@ -48,12 +48,20 @@ impl Standing {
 
     /// Waits for a stage, or a later one.
     pub(crate) async fn reached(&self, stage: Stage) {
-        self.until(|| self.stage.load(Ordering::SeqCst) >= stage as u8).await;
+        self.until(|| self.has_reached(stage)).await;
+    }
+
+    pub(crate) fn has_reached(&self, stage: Stage) -> bool {
+        self.stage.load(Ordering::SeqCst) >= stage as u8
     }
 
     /// Waits until the worker is cordoned off, or is not.
     pub(crate) async fn cordoned(&self, cordoned: bool) {
-        self.until(|| self.cordoned.load(Ordering::SeqCst) == cordoned).await;
+        self.until(|| self.is_cordoned() == cordoned).await;
+    }
+
+    pub(crate) fn is_cordoned(&self) -> bool {
+        self.cordoned.load(Ordering::SeqCst)
     }
 
     async fn until(&self, holds: impl Fn() -> bool) {

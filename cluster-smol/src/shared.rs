@@ -1,13 +1,14 @@
 //! A worker's share in a listener of the primary.
 
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 
 use cluster_sys::worker::{Command, Share};
 use cluster_sys::{Address, Arrivals, Arrived, Claim, Claims, ListenerId};
@@ -90,11 +91,9 @@ impl Shared {
         &self,
         something: impl Future<Output = io::Result<T>>,
     ) -> io::Result<T> {
-        let leaving = async {
-            self.standing.reached(Stage::Leaving).await;
-            Err(closed())
-        };
-        or(leaving, something).await
+        let leaving = self.standing.reached(Stage::Leaving);
+        let leaves = || self.standing.has_reached(Stage::Leaving);
+        unless(leaves, leaving, something).await.unwrap_or_else(|| Err(closed()))
     }
 
     /// Waits for something, and does not while the worker is cordoned off.
@@ -102,12 +101,9 @@ impl Shared {
         let mut something = pin!(something);
         loop {
             self.standing.cordoned(false).await;
-            let stop = async {
-                self.standing.cordoned(true).await;
-                None
-            };
-            let go_on = async { Some(something.as_mut().await) };
-            if let Some(it) = or(stop, go_on).await {
+            let cordoned = self.standing.cordoned(true);
+            let is_cordoned = || self.standing.is_cordoned();
+            if let Some(it) = unless(is_cordoned, cordoned, something.as_mut()).await {
                 return it;
             }
         }
@@ -149,6 +145,26 @@ impl std::error::Error for ListenerClosed {}
 
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, ListenerClosed)
+}
+
+/// What `something` comes to, unless `stops` holds before; `stop` waits for that.
+async fn unless<T>(
+    stops: impl Fn() -> bool,
+    stop: impl Future<Output = ()>,
+    something: impl Future<Output = T>,
+) -> Option<T> {
+    let (mut stop, mut something) = (pin!(stop), pin!(something));
+    poll_fn(|context| {
+        if stops() {
+            return Poll::Ready(None);
+        }
+        // Under load it is there at once, and then nobody needs to listen for the other.
+        match something.as_mut().poll(context) {
+            Poll::Ready(it) => Poll::Ready(Some(it)),
+            Poll::Pending => stop.as_mut().poll(context).map(|()| None),
+        }
+    })
+    .await
 }
 
 /// Of so many connections, one that was handed over comes first if there is one.

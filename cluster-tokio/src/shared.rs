@@ -1,11 +1,13 @@
 //! A worker's share in a listener of the primary.
 
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 
 use cluster_sys::worker::{Command, Share};
 use cluster_sys::{Address, Arrivals, Arrived, Claim, Claims, ListenerId};
@@ -29,6 +31,8 @@ pub(crate) struct Shared {
     claims: Claims,
     stage: watch::Receiver<Stage>,
     cordoned: watch::Receiver<bool>,
+    /// How many times a connection of either kind was waited for.
+    accepts: AtomicU32,
 }
 
 impl Shared {
@@ -41,7 +45,9 @@ impl Shared {
     ) -> io::Result<(Self, Option<OwnedFd>)> {
         let Share { listener, address, arrivals, socket, data, claims } = share;
         let arrivals = arrivals.map(watch_fd).transpose()?;
-        let shared = Self { listener, address, data, arrivals, orders, claims, stage, cordoned };
+        let accepts = AtomicU32::new(0);
+        let shared =
+            Self { listener, address, data, arrivals, orders, claims, stage, cordoned, accepts };
         Ok((shared, socket))
     }
 
@@ -64,11 +70,14 @@ impl Shared {
         &self,
         accept: impl Future<Output = io::Result<T>>,
     ) -> io::Result<Arrival<T>> {
+        let handed_over = async { self.arrived().await.map(Arrival::HandedOver) };
+        let accepted = async { self.unless_cordoned(accept).await.map(Arrival::Accepted) };
+        // Whoever comes first is the usual one; but nobody who was handed over waits for long while
+        // others keep coming.
         let either = async {
-            tokio::select! {
-                biased;
-                handed_over = self.arrived() => handed_over.map(Arrival::HandedOver),
-                accepted = self.unless_cordoned(accept) => accepted.map(Arrival::Accepted),
+            match self.accepts.fetch_add(1, Ordering::Relaxed) % ACCEPTS_IN_A_ROW {
+                0 => tokio::select! { biased; it = handed_over => it, it = accepted => it },
+                _ => tokio::select! { biased; it = accepted => it, it = handed_over => it },
             }
         };
         self.unless_leaving(either).await
@@ -86,13 +95,12 @@ impl Shared {
         &self,
         something: impl Future<Output = io::Result<T>>,
     ) -> io::Result<T> {
-        let mut stage = self.stage.clone();
-        tokio::select! {
-            biased;
+        let leaving = async {
             // A driver that is gone has ended with its runtime.
-            _ = stage.wait_for(|it| *it >= Stage::Leaving) => Err(closed()),
-            it = something => it,
-        }
+            drop(self.stage.clone().wait_for(|it| *it >= Stage::Leaving).await);
+        };
+        let leaves = || *self.stage.borrow() >= Stage::Leaving;
+        unless(leaves, leaving, something).await.unwrap_or_else(|| Err(closed()))
     }
 
     /// Waits for something, and does not while the worker is cordoned off.
@@ -101,13 +109,19 @@ impl Shared {
         something: impl Future<Output = io::Result<T>>,
     ) -> io::Result<T> {
         let mut something = pin!(something);
-        let mut cordoned = self.cordoned.clone();
+        let is_cordoned = || *self.cordoned.borrow();
         loop {
-            cordoned.wait_for(|it| !it).await.map_err(|_| closed())?;
-            tokio::select! {
-                biased;
-                _ = cordoned.wait_for(|it| *it) => {}
-                it = &mut something => return it,
+            if is_cordoned() {
+                self.cordoned.clone().wait_for(|it| !it).await.map_err(|_| closed())?;
+            }
+            let cordoned = async {
+                // A driver that is gone cordons nobody off any more.
+                if self.cordoned.clone().wait_for(|it| *it).await.is_err() {
+                    pending::<()>().await;
+                }
+            };
+            if let Some(it) = unless(is_cordoned, cordoned, something.as_mut()).await {
+                return it;
             }
         }
     }
@@ -149,3 +163,26 @@ impl std::error::Error for ListenerClosed {}
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, ListenerClosed)
 }
+
+/// What `something` comes to, unless `stops` holds before; `stop` waits for that.
+async fn unless<T>(
+    stops: impl Fn() -> bool,
+    stop: impl Future<Output = ()>,
+    something: impl Future<Output = T>,
+) -> Option<T> {
+    let (mut stop, mut something) = (pin!(stop), pin!(something));
+    poll_fn(|context| {
+        if stops() {
+            return Poll::Ready(None);
+        }
+        // Under load it is there at once, and then nobody needs to listen for the other.
+        match something.as_mut().poll(context) {
+            Poll::Ready(it) => Poll::Ready(Some(it)),
+            Poll::Pending => stop.as_mut().poll(context).map(|()| None),
+        }
+    })
+    .await
+}
+
+/// Of so many connections, one that was handed over comes first if there is one.
+const ACCEPTS_IN_A_ROW: u32 = 16;

@@ -8,7 +8,7 @@ mod sockets;
 mod turn;
 mod unflushed;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -31,7 +31,6 @@ use crate::host::ready::{Ready, Source};
 use crate::link::Link;
 use crate::message::Receipt;
 use crate::outbox::Outbox;
-use crate::passage::Passage;
 use crate::patience::Patience;
 use crate::pipes::Pipes;
 use crate::process::Process;
@@ -39,7 +38,7 @@ use crate::reply::Reply;
 use crate::settings::{InForce, Settings};
 use crate::spawn::{SpawnError, Spawning};
 
-use handing::Handing;
+use handing::{Handing, Passages};
 use sockets::Sockets;
 use unflushed::Unflushed;
 
@@ -59,7 +58,7 @@ pub struct PrimaryHost {
     handles: Handles,
     farewells: HashMap<FarewellId, Reply<()>>,
     news: VecDeque<News>,
-    /// Workers whose link or passages have something to write.
+    /// Workers whose links have something to write.
     unflushed: Unflushed,
     handing: Handing,
     patience: Patience,
@@ -176,7 +175,10 @@ impl PrimaryHost {
         self.look_when_due(now);
         self.core.handle_input(now, Input::Timeout);
         if let Some((_, workers)) = self.retry.take_if(|(at, _)| *at <= now) {
-            self.unflushed.note_all(workers);
+            for worker in workers {
+                self.unflushed.note(worker);
+                self.send_again(worker);
+            }
         }
         self.settle(now);
     }
@@ -258,7 +260,7 @@ struct Entry {
     pipes: Arc<Pipes>,
     /// Until the channel has ended.
     link: Option<Link<ToPrimary>>,
-    passages: BTreeMap<ListenerId, Passage>,
+    passages: Passages,
     body: Body,
     /// Hears of the fork; answered once.
     forked: Option<Reply<Result<WorkerParts, ForkError>>>,

@@ -1,6 +1,5 @@
 //! Carrying out what the core has decided.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -12,6 +11,7 @@ use cluster_core::{ListenerId, OsError, Pid, Signal, SlotId, ToWorker, WorkerId,
 use cluster_ipc::{Encoding, Slip};
 use nix::errno::Errno;
 
+use super::handing::Passages;
 use super::{Birth, Body, Entry, News, Notice, Place, PrimaryHost};
 use crate::channel::Channel;
 use crate::error::ForkError;
@@ -115,7 +115,7 @@ impl PrimaryHost {
         self.write(now);
         if self.core.is_crowded() {
             // Some may have room of which is not known yet.
-            self.look_around(now, |_, _| true);
+            self.look_around(now);
             self.write(now);
         }
         self.mind_passages(now);
@@ -127,25 +127,26 @@ impl PrimaryHost {
             let Some(link) = self.workers.get_mut(&worker).and_then(|it| it.link.as_mut()) else {
                 continue;
             };
-            let place = Place::Channel(worker);
-            let mut flushed = Flushed::All;
-            if link.wants_flush() {
-                flushed = self.ready.flush(place, link);
-            }
+            let refused = link.wants_flush()
+                && self.ready.flush(Place::Channel(worker), link) == Flushed::Refused;
             if link.outbox().take_wanted() {
                 self.news.push_back(News::Notice(Notice::Room(worker)));
             }
-            if self.flush_passages(worker) == Flushed::Refused {
-                flushed = Flushed::Refused;
-            }
-            if flushed == Flushed::Refused {
-                let (_, refused) = self.retry.get_or_insert((now + SEND_RETRY, Vec::new()));
-                if !refused.contains(&worker) {
-                    refused.push(worker);
-                }
+            if refused {
+                self.try_again(now, worker);
             }
         }
         self.unflushed.keep(unflushed);
+        self.send_handed(now);
+    }
+
+    /// The operating system refused to take something for a worker, and will not tell when it
+    /// does.
+    pub(super) fn try_again(&mut self, now: Instant, worker: WorkerId) {
+        let (_, refused) = self.retry.get_or_insert((now + SEND_RETRY, Vec::new()));
+        if !refused.contains(&worker) {
+            refused.push(worker);
+        }
     }
 
     pub(super) fn link(&mut self, worker: WorkerId) -> Option<&mut Link<cluster_core::ToPrimary>> {
@@ -318,7 +319,7 @@ impl Entry {
             program: PathBuf::new(),
             pipes: Arc::<Pipes>::default(),
             link: None,
-            passages: BTreeMap::new(),
+            passages: Passages::default(),
             body: Body::Gone(None),
             forked: None,
             listens: Vec::new(),

@@ -1,5 +1,6 @@
 //! Connections that are handed over, and what becomes of them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
 
@@ -7,24 +8,39 @@ use cluster_core::primary::Input;
 use cluster_core::{Address, HandleName, HandoffId, ListenerId, ToWorker, WorkerId};
 use cluster_ipc::Slip;
 
+use super::unflushed::Unflushed;
 use super::{Entry, Place, PrimaryHost};
 use crate::limits::{FIRST_LOOK, LAST_LOOK};
 use crate::link::Flushed;
 use crate::passage::{Passage, TakenBack};
 
-/// What is to be known of passages.
+/// What is to be known of all passages.
 #[derive(Debug, Default)]
 pub(super) struct Handing {
-    /// Workers in whose passages something may be.
+    /// Workers for whose passages there is something.
+    unsent: Unflushed,
+    /// Workers that may soon have no room for more: what they have taken matters.
+    pressed: Vec<WorkerId>,
+    /// Workers in whose passages something may be; each is marked so.
     occupied: Vec<WorkerId>,
     /// When they are looked at, if nothing else happens.
     pub(super) look_at: Option<Instant>,
     /// How many such looks in a row have found nothing taken.
     looks: u32,
-    /// Workers for which the kernel tells when something is taken out.
+    /// Workers for which the kernel tells when something is taken out; each is marked so.
     watched: Vec<WorkerId>,
     /// Kept for its capacity.
     taken: Vec<HandoffId>,
+}
+
+/// The passages of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Passages {
+    table: BTreeMap<ListenerId, Passage>,
+    /// It is among those in whose passages something may be.
+    occupied: bool,
+    /// The kernel tells when something is taken out.
+    watched: bool,
 }
 
 impl PrimaryHost {
@@ -36,12 +52,12 @@ impl PrimaryHost {
             return Ok(());
         }
         let (passage, theirs) = Passage::open()?;
-        if self.handing.watched.contains(&worker) {
-            // As where they are all watched.
-            self.ready.watch_room(Place::Passages(worker), passage.inlet()).unwrap_or_default();
-        }
-        if let Some(entry) = self.workers.get_mut(&worker) {
-            entry.passages.insert(listener, passage);
+        if let Some(Entry { passages, .. }) = self.workers.get_mut(&worker) {
+            if passages.watched {
+                // As the others are.
+                self.ready.watch_room(Place::Passages(worker), passage.inlet()).unwrap_or_default();
+            }
+            passages.table.insert(listener, passage);
         }
         self.say_with(worker, &ToWorker::Passage { listener }, Some(theirs));
         Ok(())
@@ -55,9 +71,9 @@ impl PrimaryHost {
         connection: HandleName,
     ) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
-        if let Some(passage) = entry.passages.get_mut(&listener) {
+        if let Some(passage) = entry.passages.table.get_mut(&listener) {
             if passage.push(slip, connection) {
-                self.unflushed.note(worker);
+                self.handing.unsent.note(worker);
             }
             if self.handing.looks > 0 {
                 // However long others have been in theirs, it is looked for soon.
@@ -66,17 +82,43 @@ impl PrimaryHost {
         }
     }
 
-    pub(super) fn flush_passages(&mut self, worker: WorkerId) -> Flushed {
-        let Some(entry) = self.workers.get_mut(&worker) else { return Flushed::All };
+    /// Whether something is to be sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.handing.unsent.is_empty()
+    }
+
+    /// Sends what was handed over since the last time; to those that it could not, once more
+    /// after a while.
+    pub(super) fn send_handed(&mut self, now: Instant) {
+        let unsent = self.handing.unsent.take();
+        for &worker in &unsent {
+            if self.flush_passages(worker) == Flushed::Refused {
+                self.try_again(now, worker);
+            }
+            if self.core.is_pressed(worker) && !self.handing.pressed.contains(&worker) {
+                self.handing.pressed.push(worker);
+            }
+        }
+        self.handing.unsent.keep(unsent);
+    }
+
+    /// Sends to a worker what there is, as after a while.
+    pub(super) fn send_again(&mut self, worker: WorkerId) {
+        self.handing.unsent.note(worker);
+    }
+
+    fn flush_passages(&mut self, worker: WorkerId) -> Flushed {
+        let Some(Entry { passages, .. }) = self.workers.get_mut(&worker) else {
+            return Flushed::All;
+        };
         let mut flushed = Flushed::All;
-        let mut occupied = false;
-        for passage in entry.passages.values_mut() {
+        for passage in passages.table.values_mut() {
             if passage.flush(&mut self.handles) == Flushed::Refused {
                 flushed = Flushed::Refused;
             }
-            occupied |= passage.is_occupied();
         }
-        if occupied && !self.handing.occupied.contains(&worker) {
+        if !passages.occupied && passages.are_occupied() {
+            passages.occupied = true;
             self.handing.occupied.push(worker);
         }
         flushed
@@ -103,29 +145,35 @@ impl PrimaryHost {
     pub(super) fn look_when_due(&mut self, now: Instant) {
         if self.handing.look_at.take_if(|at| *at <= now).is_some() {
             self.handing.looks = (self.handing.looks + 1).min(LOOKS_MAX);
-            self.look_around(now, |_, _| true);
+            self.look_around(now);
         }
     }
 
-    /// Looks what has been taken from the passages of workers that have been given a good part of
-    /// what they may be. What the others have taken is worth no call of the system yet.
+    /// Looks what has been taken by workers that have been given a good part of what they may be.
+    /// What the others have taken is worth no call of the system yet.
     pub(super) fn look_where_pressed(&mut self, now: Instant) {
-        self.look_around(now, |host, worker| host.core.is_pressed(worker));
+        let mut pressed = std::mem::take(&mut self.handing.pressed);
+        for &worker in &pressed {
+            self.look(now, worker);
+        }
+        pressed.retain(|it| self.core.is_pressed(*it));
+        self.handing.pressed = pressed;
     }
 
-    /// Looks what has been taken from passages where something was.
-    pub(super) fn look_around(&mut self, now: Instant, wanted: fn(&Self, WorkerId) -> bool) {
-        let occupied = std::mem::take(&mut self.handing.occupied);
+    /// Looks what has been taken from all passages where something was.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let mut occupied = std::mem::take(&mut self.handing.occupied);
         for &worker in &occupied {
-            if wanted(self, worker) {
-                self.look(now, worker);
-            }
+            self.look(now, worker);
         }
-        // More may have been handed out in between.
-        let fresh = std::mem::replace(&mut self.handing.occupied, occupied);
-        let workers = &self.workers;
-        self.handing.occupied.retain(|it| workers.get(it).is_some_and(Entry::is_occupied));
-        self.handing.occupied.extend(fresh);
+        occupied.retain(|worker| {
+            let passages = self.workers.get_mut(worker).map(|it| &mut it.passages);
+            passages.is_some_and(|it| {
+                it.occupied = it.are_occupied();
+                it.occupied
+            })
+        });
+        self.handing.occupied = occupied;
     }
 
     /// Tells the core what a worker has taken.
@@ -134,7 +182,7 @@ impl PrimaryHost {
         let entry = self.workers.get_mut(&worker);
         entry
             .into_iter()
-            .flat_map(|it| it.passages.values_mut())
+            .flat_map(|it| it.passages.table.values_mut())
             .for_each(|it| it.look(&mut taken));
         if !taken.is_empty() {
             self.handing.looks = 0;
@@ -153,7 +201,8 @@ impl PrimaryHost {
     /// The worker does not take what it was handed: it goes to others, and the passage stays.
     pub(super) fn rescue(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
         let entry = self.workers.get_mut(&worker);
-        let Some(passage) = entry.and_then(|it| it.passages.get_mut(&listener)) else { return };
+        let passage = entry.and_then(|it| it.passages.table.get_mut(&listener));
+        let Some(passage) = passage else { return };
         let TakenBack { taken, rest } = passage.take_back(&mut self.handles);
         self.tell_taken(now, worker, taken);
         self.tell_taken_back(now, worker, rest);
@@ -162,8 +211,8 @@ impl PrimaryHost {
     /// The worker takes nothing any more. The core takes back by itself what it has not taken when
     /// it learns that the worker is gone.
     pub(super) fn close_passages(&mut self, now: Instant, worker: WorkerId) {
-        let listeners = self.workers.get(&worker).map(|it| it.passages.keys().copied().collect());
-        let listeners: Vec<_> = listeners.unwrap_or_default();
+        let table = self.workers.get(&worker).map(|it| &it.passages.table);
+        let listeners: Vec<_> = table.into_iter().flat_map(BTreeMap::keys).copied().collect();
         for listener in listeners {
             self.close_passage(now, worker, listener);
         }
@@ -177,14 +226,13 @@ impl PrimaryHost {
         worker: WorkerId,
         listener: ListenerId,
     ) -> Vec<HandoffId> {
-        let entry = self.workers.get_mut(&worker);
-        let Some(mut passage) = entry.and_then(|it| it.passages.remove(&listener)) else {
-            return Vec::new();
-        };
-        self.ready.ignore(Place::Passages(worker), passage.inlet());
-        if self.workers.get(&worker).is_none_or(|it| !it.is_occupied()) {
+        let Some(Entry { passages, .. }) = self.workers.get_mut(&worker) else { return Vec::new() };
+        let Some(mut passage) = passages.table.remove(&listener) else { return Vec::new() };
+        if passages.occupied && !passages.are_occupied() {
+            passages.occupied = false;
             self.handing.occupied.retain(|it| *it != worker);
         }
+        self.ready.ignore(Place::Passages(worker), passage.inlet());
         let TakenBack { taken, rest } = passage.take_back(&mut self.handles);
         self.tell_taken(now, worker, taken);
         rest
@@ -213,11 +261,11 @@ impl PrimaryHost {
     fn watch_passages(&mut self) {
         let Self { workers, ready, handing, .. } = self;
         for &worker in &handing.occupied {
-            if let Some(entry) = workers.get(&worker)
-                && !handing.watched.contains(&worker)
+            if let Some(Entry { passages, .. }) = workers.get_mut(&worker)
+                && !std::mem::replace(&mut passages.watched, true)
             {
                 handing.watched.push(worker);
-                for passage in entry.passages.values() {
+                for passage in passages.table.values() {
                     // Without it, they are looked at when something else happens.
                     let place = Place::Passages(worker);
                     ready.watch_room(place, passage.inlet()).unwrap_or_default();
@@ -229,17 +277,18 @@ impl PrimaryHost {
     fn unwatch_passages(&mut self) {
         let Self { workers, ready, handing, .. } = self;
         for worker in handing.watched.drain(..) {
-            let entry = workers.get(&worker);
-            let passages = entry.into_iter().flat_map(|it| it.passages.values());
-            passages.for_each(|it| ready.unwatch(it.inlet()));
+            if let Some(Entry { passages, .. }) = workers.get_mut(&worker) {
+                passages.watched = false;
+                passages.table.values().for_each(|it| ready.unwatch(it.inlet()));
+            }
         }
     }
 }
 
-impl Entry {
-    /// Whether something may be in one of its passages.
-    fn is_occupied(&self) -> bool {
-        self.passages.values().any(Passage::is_occupied)
+impl Passages {
+    /// Whether something may be in one of them.
+    fn are_occupied(&self) -> bool {
+        self.table.values().any(Passage::is_occupied)
     }
 }
 

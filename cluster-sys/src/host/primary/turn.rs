@@ -44,7 +44,7 @@ impl PrimaryHost {
                 return;
             }
             let mut accepted = socket.accept();
-            if matches!(accepted, Err(AcceptError::Exhausted(_))) && !self.unflushed.is_empty() {
+            if matches!(accepted, Err(AcceptError::Exhausted(_))) && self.has_unsent() {
                 // Those that are handed over have their descriptors here until they are sent.
                 self.flush(now);
                 let socket = self.sockets.get(&listener).and_then(|it| it.at(slot));

@@ -11,7 +11,7 @@ use smol::net::unix::{self, UnixStream};
 use smol::net::{self, AsyncToSocketAddrs, TcpStream};
 
 use crate::role::this_worker;
-use crate::shared::{Arrival, Shared};
+use crate::shared::Shared;
 use crate::tracked::Tracked;
 
 /// A TCP listener: in a worker, one that the workers of its cluster share; elsewhere, this
@@ -99,8 +99,8 @@ impl TcpListener {
     /// Those of getsockname(2), for a socket that this process has.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.source {
-            Source::Own(listener) | Source::Kernel(listener, _) => listener.local_addr(),
-            Source::HandedOver(shared) => match shared.address() {
+            Source::Own(listener) => listener.local_addr(),
+            Source::Shared(shared) => match shared.address() {
                 Address::Tcp(address) => Ok(*address),
                 _ => Err(io::ErrorKind::AddrNotAvailable.into()),
             },
@@ -117,12 +117,8 @@ impl TcpListener {
         Ok(Self { source: Source::Own(socket.try_into()?) })
     }
 
-    pub(crate) fn shared((shared, socket): (Shared, Option<OwnedFd>)) -> io::Result<Self> {
-        let source = match socket {
-            None => Source::HandedOver(shared),
-            Some(socket) => Source::Kernel(socket.try_into()?, shared),
-        };
-        Ok(Self { source })
+    pub(crate) const fn shared(shared: Box<Shared>) -> Self {
+        Self { source: Source::Shared(shared) }
     }
 
     async fn next(&self) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
@@ -131,17 +127,11 @@ impl TcpListener {
                 let (stream, peer) = listener.accept().await?;
                 Ok((stream, peer, None))
             }
-            Source::Kernel(listener, shared) => match shared.next_or(listener.accept()).await? {
-                Arrival::Accepted((stream, peer)) => {
-                    Ok((stream, peer, Some(shared.claim(Some(peer)))))
-                }
-                Arrival::HandedOver(connection) => Self::handed_over(connection),
-            },
-            Source::HandedOver(shared) => Self::handed_over(shared.next().await?),
+            Source::Shared(shared) => Self::stream_of(shared.next().await?),
         }
     }
 
-    fn handed_over(
+    fn stream_of(
         (socket, peer, claim): Arrived,
     ) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
         let stream = TcpStream::try_from(socket)?;
@@ -228,8 +218,8 @@ impl UnixListener {
     /// Those of getsockname(2), for a socket that this process has.
     pub fn local_addr(&self) -> io::Result<unix::SocketAddr> {
         match &self.source {
-            Source::Own(listener) | Source::Kernel(listener, _) => listener.local_addr(),
-            Source::HandedOver(shared) => cluster_sys::unix_socket_addr(shared.address()),
+            Source::Own(listener) => listener.local_addr(),
+            Source::Shared(shared) => cluster_sys::unix_socket_addr(shared.address()),
         }
     }
 
@@ -243,26 +233,18 @@ impl UnixListener {
         Ok(Self { source: Source::Own(socket.try_into()?) })
     }
 
-    pub(crate) fn shared((shared, socket): (Shared, Option<OwnedFd>)) -> io::Result<Self> {
-        let source = match socket {
-            None => Source::HandedOver(shared),
-            Some(socket) => Source::Kernel(socket.try_into()?, shared),
-        };
-        Ok(Self { source })
+    pub(crate) const fn shared(shared: Box<Shared>) -> Self {
+        Self { source: Source::Shared(shared) }
     }
 
     async fn next(&self) -> io::Result<(UnixStream, Option<Claim>)> {
         match &self.source {
             Source::Own(listener) => Ok((listener.accept().await?.0, None)),
-            Source::Kernel(listener, shared) => match shared.next_or(listener.accept()).await? {
-                Arrival::Accepted((stream, _)) => Ok((stream, Some(shared.claim(None)))),
-                Arrival::HandedOver(connection) => Self::handed_over(connection),
-            },
-            Source::HandedOver(shared) => Self::handed_over(shared.next().await?),
+            Source::Shared(shared) => Self::stream_of(shared.next().await?),
         }
     }
 
-    fn handed_over((socket, _, claim): Arrived) -> io::Result<(UnixStream, Option<Claim>)> {
+    fn stream_of((socket, _, claim): Arrived) -> io::Result<(UnixStream, Option<Claim>)> {
         Ok((UnixStream::try_from(socket)?, Some(claim)))
     }
 }
@@ -272,17 +254,15 @@ impl UnixListener {
 pub(crate) enum Source<L> {
     /// A socket of this process's own.
     Own(L),
-    /// A socket that this worker accepts from itself; some connections come from the primary.
-    Kernel(L, Shared),
-    /// The primary.
-    HandedOver(Shared),
+    /// A listener of the primary.
+    Shared(Box<Shared>),
 }
 
 impl<L> Source<L> {
     fn data(&self) -> &[u8] {
         match self {
             Self::Own(_) => &[],
-            Self::Kernel(_, shared) | Self::HandedOver(shared) => shared.data(),
+            Self::Shared(shared) => shared.data(),
         }
     }
 }

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::future::{pending, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
+use cluster_sys::socket::{Accepted, ListenSocket};
 use cluster_sys::worker::{Command, Share};
-use cluster_sys::{Address, Arrivals, Arrived, Claim, Claims, ListenerId};
+use cluster_sys::{Address, Arrivals, Arrived, Claims, ListenerId};
 use smol::Async;
 use smol::channel::Sender;
 use smol::future::or;
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     data: Vec<u8>,
     /// Where connections that are handed over arrive, if there are any.
     arrivals: Option<Async<Arrivals>>,
+    /// The socket that this worker accepts from itself, if it does.
+    socket: Option<Async<ListenSocket>>,
     orders: Sender<Command>,
     claims: Claims,
     standing: Arc<Standing>,
@@ -34,17 +36,29 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A share, and the socket itself if the kernel shares it.
+    /// A share, and the socket itself if it is one for datagrams.
     pub(crate) fn new(
         share: Share,
         orders: Sender<Command>,
         standing: Arc<Standing>,
-    ) -> io::Result<(Self, Option<OwnedFd>)> {
+    ) -> io::Result<(Box<Self>, Option<OwnedFd>)> {
         let Share { listener, address, arrivals, socket, data, claims } = share;
-        let arrivals = arrivals.map(Async::new_nonblocking).transpose()?;
-        let accepts = AtomicU32::new(0);
-        let shared = Self { listener, address, data, arrivals, orders, claims, standing, accepts };
-        Ok((shared, socket))
+        let (datagrams, socket) = match address {
+            Address::Udp(_) => (socket, None),
+            _ => (None, socket.map(|it| ListenSocket::lent(it, address.clone()))),
+        };
+        let shared = Self {
+            listener,
+            address,
+            data,
+            arrivals: arrivals.map(Async::new_nonblocking).transpose()?,
+            socket: socket.map(Async::new_nonblocking).transpose()?,
+            orders,
+            claims,
+            standing,
+            accepts: AtomicU32::new(0),
+        };
+        Ok((Box::new(shared), datagrams))
     }
 
     pub(crate) const fn address(&self) -> &Address {
@@ -55,28 +69,20 @@ impl Shared {
         &self.data
     }
 
-    /// The next connection that the primary hands over.
+    /// The next connection: one that the primary hands over, or one that this worker accepts
+    /// itself, where it has the socket.
     pub(crate) async fn next(&self) -> io::Result<Arrived> {
-        self.unless_leaving(self.arrived()).await
-    }
-
-    /// The next connection where this process has the socket: one that it accepts itself, or one
-    /// that the primary hands over.
-    pub(crate) async fn next_or<T>(
-        &self,
-        accept: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<Arrival<T>> {
-        let handed_over = async { self.arrived().await.map(Arrival::HandedOver) };
-        let accepted = async { self.unless_cordoned(accept).await.map(Arrival::Accepted) };
-        // Whoever comes first is tried by a system call, so it is the usual one; but nobody who was
-        // handed over waits for long while others keep coming.
-        let either = async {
+        self.unless_leaving(async {
+            let Some(socket) = &self.socket else { return self.arrived().await };
+            let accepted = self.unless_cordoned(self.accepted(socket));
+            // Nearly all are accepted here; but nobody who was handed over waits for long while
+            // others keep coming.
             match self.accepts.fetch_add(1, Ordering::Relaxed) % ACCEPTS_IN_A_ROW {
-                0 => or(handed_over, accepted).await,
-                _ => or(accepted, handed_over).await,
+                0 => or(self.arrived(), accepted).await,
+                _ => or(accepted, self.arrived()).await,
             }
-        };
-        self.unless_leaving(either).await
+        })
+        .await
     }
 
     async fn arrived(&self) -> io::Result<Arrived> {
@@ -84,6 +90,11 @@ impl Shared {
             Some(arrivals) => arrivals.read_with(Arrivals::receive).await,
             None => pending().await,
         }
+    }
+
+    async fn accepted(&self, socket: &Async<ListenSocket>) -> io::Result<Arrived> {
+        let Accepted { socket, peer } = socket.read_with(ListenSocket::accept_waiting).await?;
+        Ok((socket, peer, self.claims.claim(peer)))
     }
 
     /// Waits for something, but not in a worker that is leaving.
@@ -108,11 +119,6 @@ impl Shared {
             }
         }
     }
-
-    /// The claim to a connection that this process has accepted itself.
-    pub(crate) fn claim(&self, peer: Option<SocketAddr>) -> Claim {
-        self.claims.claim(peer)
-    }
 }
 
 impl Drop for Shared {
@@ -120,15 +126,6 @@ impl Drop for Shared {
         // A driver that is gone has closed everything.
         drop(self.orders.try_send(Command::Close { listener: self.listener }));
     }
-}
-
-/// A connection, in one of two ways.
-#[derive(Debug)]
-pub(crate) enum Arrival<T> {
-    /// This process has accepted it.
-    Accepted(T),
-    /// It comes from the primary.
-    HandedOver(Arrived),
 }
 
 /// The listener takes no more connections: this worker is leaving, or has left.

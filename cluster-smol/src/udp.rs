@@ -21,7 +21,7 @@ use crate::shared::Shared;
 #[derive(Debug)]
 pub struct UdpSocket {
     socket: net::UdpSocket,
-    shared: Option<Shared>,
+    shared: Option<Box<Shared>>,
 }
 
 impl UdpSocket {
@@ -64,14 +64,14 @@ impl UdpSocket {
     /// What the first worker that bound this address gave for all
     /// ([`ListenOptions::data`]); empty outside a cluster.
     pub fn shared_data(&self) -> &[u8] {
-        self.shared.as_ref().map_or(&[], Shared::data)
+        self.shared.as_ref().map_or(&[], |it| it.data())
     }
 
     pub(crate) fn own(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self { socket: socket.try_into()?, shared: None })
     }
 
-    pub(crate) fn shared((shared, socket): (Shared, Option<OwnedFd>)) -> io::Result<Self> {
+    pub(crate) fn shared((shared, socket): (Box<Shared>, Option<OwnedFd>)) -> io::Result<Self> {
         let socket = socket.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self { socket: socket.try_into()?, shared: Some(shared) })
     }

@@ -7,7 +7,7 @@ mod spread;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use cluster_core::{Address, ListenSpec, UnixName};
@@ -65,6 +65,11 @@ impl ListenSocket {
         Self::bind_as(spec, true)
     }
 
+    /// A worker's copy of a socket that its primary has bound to `address`, and listens with.
+    pub fn lent(socket: OwnedFd, address: Address) -> Self {
+        Self { file: None, socket: socket.into(), address }
+    }
+
     /// Where it listens: as asked for, but with the real port instead of port 0.
     pub const fn local_address(&self) -> &Address {
         &self.address
@@ -84,6 +89,29 @@ impl ListenSocket {
                 Ok((socket, peer)) => return Ok(Accepted { socket, peer: peer.as_socket() }),
             }
         }
+    }
+
+    /// Takes the next connection, as [`accept`](Self::accept) does, if one waits. That is looked
+    /// for first: it pays where attempts are often in vain, because others accept from the same
+    /// socket, or because it is tried until there is nothing more.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if none waits; else those of accept4(2), but for connections that were gone
+    /// before they were accepted, which are passed over.
+    pub fn accept_waiting(&self) -> io::Result<Accepted> {
+        while self.has_waiting() {
+            match self.accept() {
+                Err(AcceptError::Gone) => {}
+                // Another process was quicker.
+                Err(AcceptError::WouldBlock) => break,
+                Err(AcceptError::Exhausted(error) | AcceptError::Broken(error)) => {
+                    return Err(error);
+                }
+                Ok(accepted) => return Ok(accepted),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Whether a connection waits, by one poll(2): that costs a tenth of an accept4(2) that finds
@@ -196,6 +224,12 @@ impl ListenSocket {
 impl AsFd for ListenSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for ListenSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

@@ -43,6 +43,31 @@ fn a_listener_is_non_blocking_close_on_exec_and_may_reuse_its_address() {
 }
 
 #[test]
+fn who_looks_first_accepts_what_waits_and_makes_no_attempt_in_vain() {
+    let (listener, address) = local();
+    let copy = listener.as_fd().try_clone_to_owned().unwrap();
+    let lent = ListenSocket::lent(copy, listener.local_address().clone());
+    assert_eq!(lent.local_address(), listener.local_address());
+    let vain = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
+    assert!(lent.accept_waiting().is_err_and(vain));
+    let clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+    for client in &clients {
+        wait_readable(&lent);
+        let accepted = lent.accept_waiting().unwrap();
+        assert_eq!(accepted.peer, Some(client.local_addr().unwrap()));
+        assert_flags(&accepted.socket);
+    }
+    assert!(lent.accept_waiting().is_err_and(vain));
+    // The other sharer's is the same queue, and lives on.
+    drop(lent);
+    let _client = TcpStream::connect(address).unwrap();
+    next(&listener);
+    shutdown(listener.as_fd().as_raw_fd(), Shutdown::Both).unwrap();
+    let broken = |error: io::Error| error.raw_os_error() == Some(libc::EINVAL);
+    assert!(listener.accept_waiting().is_err_and(broken));
+}
+
+#[test]
 fn an_ipv6_listener_takes_ipv4_too() {
     let any = "[::]:0".parse().unwrap();
     let listener = match ListenSocket::bind(&ListenSpec::new(Address::Tcp(any))) {

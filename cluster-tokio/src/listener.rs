@@ -10,7 +10,7 @@ use cluster_sys::{Address, Arrived, Claim, ListenOptions};
 use tokio::net::{self, TcpStream, ToSocketAddrs, UnixStream};
 
 use crate::role::this_worker;
-use crate::shared::{Arrival, Shared};
+use crate::shared::Shared;
 use crate::tracked::Tracked;
 
 /// A TCP listener: in a worker, one that the workers of its cluster share; elsewhere, this
@@ -98,8 +98,8 @@ impl TcpListener {
     /// Those of getsockname(2), for a socket that this process has.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.source {
-            Source::Own(listener) | Source::Kernel(listener, _) => listener.local_addr(),
-            Source::HandedOver(shared) => match shared.address() {
+            Source::Own(listener) => listener.local_addr(),
+            Source::Shared(shared) => match shared.address() {
                 Address::Tcp(address) => Ok(*address),
                 _ => Err(io::ErrorKind::AddrNotAvailable.into()),
             },
@@ -116,12 +116,8 @@ impl TcpListener {
         Ok(Self { source: Source::Own(net::TcpListener::from_std(socket.into())?) })
     }
 
-    pub(crate) fn shared((shared, socket): (Shared, Option<OwnedFd>)) -> io::Result<Self> {
-        let source = match socket {
-            None => Source::HandedOver(shared),
-            Some(socket) => Source::Kernel(net::TcpListener::from_std(socket.into())?, shared),
-        };
-        Ok(Self { source })
+    pub(crate) const fn shared(shared: Box<Shared>) -> Self {
+        Self { source: Source::Shared(shared) }
     }
 
     async fn next(&self) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
@@ -130,17 +126,11 @@ impl TcpListener {
                 let (stream, peer) = listener.accept().await?;
                 Ok((stream, peer, None))
             }
-            Source::Kernel(listener, shared) => match shared.next_or(listener.accept()).await? {
-                Arrival::Accepted((stream, peer)) => {
-                    Ok((stream, peer, Some(shared.claim(Some(peer)))))
-                }
-                Arrival::HandedOver(connection) => Self::handed_over(connection),
-            },
-            Source::HandedOver(shared) => Self::handed_over(shared.next().await?),
+            Source::Shared(shared) => Self::stream_of(shared.next().await?),
         }
     }
 
-    fn handed_over(
+    fn stream_of(
         (socket, peer, claim): Arrived,
     ) -> io::Result<(TcpStream, SocketAddr, Option<Claim>)> {
         let stream = TcpStream::from_std(socket.into())?;
@@ -227,8 +217,8 @@ impl UnixListener {
     /// Those of getsockname(2), for a socket that this process has.
     pub fn local_addr(&self) -> io::Result<net::unix::SocketAddr> {
         match &self.source {
-            Source::Own(listener) | Source::Kernel(listener, _) => listener.local_addr(),
-            Source::HandedOver(shared) => {
+            Source::Own(listener) => listener.local_addr(),
+            Source::Shared(shared) => {
                 cluster_sys::unix_socket_addr(shared.address()).map(Into::into)
             }
         }
@@ -244,26 +234,18 @@ impl UnixListener {
         Ok(Self { source: Source::Own(net::UnixListener::from_std(socket.into())?) })
     }
 
-    pub(crate) fn shared((shared, socket): (Shared, Option<OwnedFd>)) -> io::Result<Self> {
-        let source = match socket {
-            None => Source::HandedOver(shared),
-            Some(socket) => Source::Kernel(net::UnixListener::from_std(socket.into())?, shared),
-        };
-        Ok(Self { source })
+    pub(crate) const fn shared(shared: Box<Shared>) -> Self {
+        Self { source: Source::Shared(shared) }
     }
 
     async fn next(&self) -> io::Result<(UnixStream, Option<Claim>)> {
         match &self.source {
             Source::Own(listener) => Ok((listener.accept().await?.0, None)),
-            Source::Kernel(listener, shared) => match shared.next_or(listener.accept()).await? {
-                Arrival::Accepted((stream, _)) => Ok((stream, Some(shared.claim(None)))),
-                Arrival::HandedOver(connection) => Self::handed_over(connection),
-            },
-            Source::HandedOver(shared) => Self::handed_over(shared.next().await?),
+            Source::Shared(shared) => Self::stream_of(shared.next().await?),
         }
     }
 
-    fn handed_over((socket, _, claim): Arrived) -> io::Result<(UnixStream, Option<Claim>)> {
+    fn stream_of((socket, _, claim): Arrived) -> io::Result<(UnixStream, Option<Claim>)> {
         Ok((UnixStream::from_std(socket.into())?, Some(claim)))
     }
 }
@@ -273,17 +255,15 @@ impl UnixListener {
 pub(crate) enum Source<L> {
     /// A socket of this process's own.
     Own(L),
-    /// A socket that this worker accepts from itself; some connections come from the primary.
-    Kernel(L, Shared),
-    /// The primary.
-    HandedOver(Shared),
+    /// A listener of the primary.
+    Shared(Box<Shared>),
 }
 
 impl<L> Source<L> {
     fn data(&self) -> &[u8] {
         match self {
             Self::Own(_) => &[],
-            Self::Kernel(_, shared) | Self::HandedOver(shared) => shared.data(),
+            Self::Shared(shared) => shared.data(),
         }
     }
 }

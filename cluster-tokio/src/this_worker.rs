@@ -106,7 +106,8 @@ impl ThisWorker {
             match options.is_own() {
                 true => TcpListener::own(options.bind(Address::Tcp(address))?),
                 false => {
-                    TcpListener::shared(self.share(options.spec(Address::Tcp(address))).await?)
+                    let (shared, _) = self.share(options.spec(Address::Tcp(address))).await?;
+                    Ok(TcpListener::shared(shared))
                 }
             }
         })
@@ -146,7 +147,10 @@ impl ThisWorker {
         let address = cluster_sys::unix_address(path.as_ref())?;
         match options.is_own() {
             true => UnixListener::own(options.bind(address)?),
-            false => UnixListener::shared(self.share(options.spec(address)).await?),
+            false => {
+                let (shared, _) = self.share(options.spec(address)).await?;
+                Ok(UnixListener::shared(shared))
+            }
         }
     }
 
@@ -161,9 +165,9 @@ impl ThisWorker {
     ///
     /// Dropped, the share is given up again.
     pub async fn listen_inherited(&self, number: u32) -> io::Result<TcpListener> {
-        let (shared, socket) = self.inherit(number).await?;
+        let (shared, _) = self.inherit(number).await?;
         match shared.address() {
-            Address::Tcp(_) => TcpListener::shared((shared, socket)),
+            Address::Tcp(_) => Ok(TcpListener::shared(shared)),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -348,11 +352,11 @@ impl ThisWorker {
     }
 
     /// Asks for a socket that the primary has, of whatever kind it is.
-    async fn inherit(&self, number: u32) -> io::Result<(Shared, Option<OwnedFd>)> {
+    async fn inherit(&self, number: u32) -> io::Result<(Box<Shared>, Option<OwnedFd>)> {
         self.share(ListenOptions::new().spec(Address::Inherited(number))).await
     }
 
-    async fn share(&self, spec: ListenSpec) -> io::Result<(Shared, Option<OwnedFd>)> {
+    async fn share(&self, spec: ListenSpec) -> io::Result<(Box<Shared>, Option<OwnedFd>)> {
         let (answer, answered) = oneshot::channel();
         let inner = self.inner.clone();
         let reply = Reply::new(move |result: Result<Share, ListenError>| {

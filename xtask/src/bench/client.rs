@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use mio::{Events, Poll, Token};
 
-use connection::Connection;
+use connection::{Connection, Kind};
 
 mod connection;
 mod request;
@@ -62,6 +62,8 @@ pub(super) struct Outcome {
     /// How long each connection of a single request took, in microseconds. Slow clients do not
     /// count.
     pub(super) times: Vec<f64>,
+    /// The same for each connection of several requests.
+    pub(super) long_times: Vec<f64>,
     /// Connections that ended without a whole answer.
     pub(super) failed: u64,
     /// Connections that were given up.
@@ -205,8 +207,12 @@ impl Run {
         match connection.go_on(&mut self.outcome.answers) {
             Ok(false) => return Ok(()),
             Ok(true) => {
-                let time = connection.time();
-                self.outcome.times.extend(time.map(|time| time.as_secs_f64() * 1e6));
+                let time = connection.time().as_secs_f64() * 1e6;
+                match connection.kind() {
+                    Kind::Short => self.outcome.times.push(time),
+                    Kind::Long => self.outcome.long_times.push(time),
+                    Kind::Slow => {}
+                }
                 self.end(slot);
             }
             Err(reason) => self.fail(slot, &reason),
@@ -312,7 +318,7 @@ mod tests {
         let load = Load { requests: 7, ..Load::even(server(serve), 5, 2) };
         let outcome = load.run().expect("it runs");
         assert_eq!(outcome.answers, BTreeMap::from([("worker 1 pid 7".to_owned(), 35)]));
-        assert!(outcome.times.is_empty(), "{outcome:?}");
+        assert!(outcome.times.is_empty() && outcome.long_times.len() == 5, "{outcome:?}");
         outcome.flawless().expect("all are served");
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value = "32")]
     pub(super) parallel: usize,
 
-    /// Connections of a storm and of a rolling restart [default: 40000, or 10000 with --quick].
+    /// Connections of a storm and of a rolling restart [default: 200000, or 10000 with --quick].
     #[arg(long, value_name = "N")]
     storm: Option<u64>,
 
@@ -62,7 +62,7 @@ impl Options {
     }
 
     pub(super) fn storm(&self) -> u64 {
-        self.storm.unwrap_or(if self.quick { 10_000 } else { 40_000 }).max(1)
+        self.storm.unwrap_or(if self.quick { 10_000 } else { 200_000 }).max(1)
     }
 
     /// The rows that are wanted.

@@ -12,6 +12,17 @@ use super::Slow;
 use super::request::Request;
 use crate::bench::response::Response;
 
+/// What sort of connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One request.
+    Short,
+    /// Several, one after another.
+    Long,
+    /// One that is written in pieces.
+    Slow,
+}
+
 /// A connection that is under way.
 pub(super) struct Connection {
     stream: TcpStream,
@@ -99,9 +110,17 @@ impl Connection {
         self.due
     }
 
-    /// How long this has taken, if it is a short connection like any other.
-    pub(super) fn time(&self) -> Option<Duration> {
-        (self.requests == 1 && self.slow.is_none()).then(|| self.started.elapsed())
+    /// How long this has taken.
+    pub(super) fn time(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match (self.slow, self.requests) {
+            (Some(_), _) => Kind::Slow,
+            (None, 1) => Kind::Short,
+            (None, _) => Kind::Long,
+        }
     }
 
     /// How long the present request has taken.

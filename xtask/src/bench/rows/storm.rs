@@ -12,10 +12,14 @@ use nix::unistd::Pid;
 use super::{Row, interleaved, subject};
 use crate::bench::Bench;
 use crate::bench::client::{Load, Outcome};
+use crate::bench::contender::Contender;
 use crate::bench::results::Results;
 use crate::bench::server::{Case, Server};
 
-const CASE: Case<'static> = Case { workers: 4, schedule: "rr" };
+const WORKERS: usize = 4;
+
+/// Of these, those that a program knows.
+const SCHEDULES: &[&str] = &["rr", "sharded"];
 
 /// From one kill to the next.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -33,29 +37,45 @@ const LIMITS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_se
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let contenders = bench.contenders(Row::Storm);
     interleaved(Row::Storm, 1, contenders, results, |contender, results| {
-        let mut server = Server::start_quietly(contender, CASE, &[])?;
-        let all = load(bench, &server);
-        let (outcome, killed) = storm(&mut server, all)?;
-        let mut add = |subject: &str, sample: u64| {
-            results.add(Row::Storm, subject, "", &contender.name, sample as f64);
-        };
-        add("kill storm: answered", outcome.answers.values().sum());
-        add("kill storm: workers killed", killed);
-        add("kill storm: failed", outcome.failed);
-        add(subject::STORM_HUNG, outcome.hung);
-        server.stop()?;
-        let server = Server::start_quietly(contender, CASE, ROLL)?;
-        let outcome = load(bench, &server).run()?;
-        server.stop()?;
-        add("rolling: answered", outcome.answers.values().sum());
-        add("rolling: workers", outcome.answers.len() as u64);
-        add(subject::ROLLING_FAILED, outcome.failed);
-        add(subject::ROLLING_HUNG, outcome.hung);
-        if let Some(reason) = outcome.reason {
-            results.note(format!("h: {}: rolling: {reason}", contender.name));
+        for schedule in SCHEDULES.iter().filter(|it| contender.schedules.contains(it)) {
+            let case = Case { workers: WORKERS, schedule };
+            both(bench, contender, case, results)?;
         }
         Ok(())
     });
+    Ok(())
+}
+
+/// The storm, and the rolling restart.
+fn both(
+    bench: &Bench<'_>,
+    contender: &Contender,
+    case: Case<'_>,
+    results: &mut Results,
+) -> Result<()> {
+    let mut add = |subject: String, sample: u64| {
+        results.add(Row::Storm, &subject, "", &contender.name, sample as f64);
+    };
+    let in_storm = |what| subject::storm(what, case.schedule);
+    let mut server = Server::start_quietly(contender, case, &[])?;
+    let all = load(bench, &server);
+    let (outcome, killed) = storm(&mut server, all)?;
+    server.stop()?;
+    add(in_storm("answered"), outcome.answers.values().sum());
+    add(in_storm("workers killed"), killed);
+    add(in_storm("failed"), outcome.failed);
+    add(in_storm("hung"), outcome.hung);
+    let rolling = |what| subject::rolling(what, case.schedule);
+    let server = Server::start_quietly(contender, case, ROLL)?;
+    let outcome = load(bench, &server).run()?;
+    server.stop()?;
+    add(rolling("answered"), outcome.answers.values().sum());
+    add(rolling("workers"), outcome.answers.len() as u64);
+    add(rolling("failed"), outcome.failed);
+    add(rolling("hung"), outcome.hung);
+    if let Some(reason) = outcome.reason {
+        results.note(format!("h: {}: rolling {}: {reason}", contender.name, case.schedule));
+    }
     Ok(())
 }
 

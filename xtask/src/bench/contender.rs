@@ -59,10 +59,12 @@ struct Part {
 impl Part {
     const ALL: Self = Self { schedules: SCHEDULES, rows: |_| true };
 
-    /// Bare system calls know nothing of workers that die, of slow clients, nor of a second
-    /// request on a connection.
-    const RAW: Self =
-        Self { schedules: SCHEDULES, rows: |row| !matches!(row, Row::Storm | Row::Kinds) };
+    /// Bare system calls know nothing of workers that die or are blocked, of slow clients, nor of a
+    /// second request on a connection.
+    const RAW: Self = Self {
+        schedules: SCHEDULES,
+        rows: |row| !matches!(row, Row::Storm | Row::Kinds | Row::Blocked),
+    };
 
     /// Batches make no difference to those who accept for themselves.
     const RAW_BATCH: Self = Self { schedules: &["rr"], ..Self::RAW };
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn programs_are_left_out_of_rows_that_they_know_nothing_of() {
-        assert_eq!(rows(Part::ALL), "abcdefghij");
+        assert_eq!(rows(Part::ALL), "abcdefghijk");
         assert_eq!(rows(Part::RAW), "abcdefgi");
         assert_eq!(rows(Part::RAW_BATCH), rows(Part::RAW));
         assert_eq!(rows(Part::BATCH), "a");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum as _};
 
@@ -10,7 +11,7 @@ use super::rows::Row;
 /// What to measure, how often, and where to write it down.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Measure this row only (repeatable): a to j, as BENCH.md has them.
+    /// Measure this row only (repeatable): a to k, as BENCH.md has them.
     #[arg(long, value_name = "ROW")]
     pub(super) only: Vec<Row>,
 
@@ -33,6 +34,15 @@ pub(crate) struct Options {
     /// Connections of a storm and of a rolling restart [default: 200000, or 10000 with --quick].
     #[arg(long, value_name = "N")]
     storm: Option<u64>,
+
+    /// Milliseconds from one kill, or replacement, to the next, of a storm and a rolling restart.
+    #[arg(long, value_name = "MS", default_value = "200")]
+    pub(super) period: u64,
+
+    /// Seconds that a storm or a rolling restart may take; what is not begun by then is left out
+    /// [default: 20, or 6 with --quick].
+    #[arg(long, value_name = "S")]
+    limit: Option<u64>,
 
     /// Measure only these of raw, tokio, smol (and these three with " batch" behind it), node
     /// and the peers (repeatable).
@@ -63,6 +73,10 @@ impl Options {
 
     pub(super) fn storm(&self) -> u64 {
         self.storm.unwrap_or(if self.quick { 10_000 } else { 200_000 }).max(1)
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit.unwrap_or(if self.quick { 6 } else { 20 }))
     }
 
     /// The rows that are wanted.
@@ -121,7 +135,7 @@ mod tests {
         }
         let all = options(&[]).expect("nothing is required");
         assert_eq!(all.rows().count(), Row::value_variants().len());
-        assert!(options(&["--only", "k"]).is_err());
+        assert!(options(&["--only", "l"]).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::tool::Tool;
 
 mod batches;
 mod births;
+mod blocked;
 mod cost;
 mod evenness;
 mod growth;
@@ -54,6 +55,9 @@ pub(super) enum Row {
     /// Connections that are kept, and slow clients
     #[value(name = "j")]
     Kinds,
+    /// A worker that is blocked for a while
+    #[value(name = "k")]
+    Blocked,
 }
 
 impl Row {
@@ -69,6 +73,7 @@ impl Row {
             Self::Storm => 'h',
             Self::Growth => 'i',
             Self::Kinds => 'j',
+            Self::Blocked => 'k',
         }
     }
 
@@ -84,6 +89,7 @@ impl Row {
             Self::Storm => storm::measure(bench, results),
             Self::Growth => growth::measure(bench, results),
             Self::Kinds => kinds::measure(bench, results),
+            Self::Blocked => blocked::measure(bench, results),
         }
     }
 }

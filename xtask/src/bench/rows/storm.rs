@@ -21,17 +21,8 @@ const WORKERS: usize = 4;
 /// Of these, those that a program knows.
 const SCHEDULES: &[&str] = &["rr", "sharded"];
 
-/// From one kill to the next.
-const PERIOD: Duration = Duration::from_millis(200);
-
-/// The same for replacements, as an option.
-const ROLL: &[&str] = &["--roll-every", "200"];
-
 /// For an answer while workers come and go.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// For all connections of one case; a slow program gets through fewer in that time.
-const LIMITS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(6));
 
 /// All programs that replace workers, once: what counts is that nothing goes wrong at all.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
@@ -59,14 +50,16 @@ fn both(
     let in_storm = |what| subject::storm(what, case.schedule);
     let mut server = Server::start_quietly(contender, case, &[])?;
     let all = load(bench, &server);
-    let (outcome, killed) = storm(&mut server, all)?;
+    let period = Duration::from_millis(bench.options.period);
+    let (outcome, killed) = storm(&mut server, all, period)?;
     server.stop()?;
     add(in_storm("answered"), outcome.answers.values().sum());
     add(in_storm("workers killed"), killed);
     add(in_storm("failed"), outcome.failed);
     add(in_storm("hung"), outcome.hung);
     let rolling = |what| subject::rolling(what, case.schedule);
-    let server = Server::start_quietly(contender, case, ROLL)?;
+    let every = bench.options.period.to_string();
+    let server = Server::start_quietly(contender, case, &["--roll-every", &every])?;
     let outcome = load(bench, &server).run()?;
     server.stop()?;
     add(rolling("answered"), outcome.answers.values().sum());
@@ -80,13 +73,12 @@ fn both(
 }
 
 fn load(bench: &Bench<'_>, server: &Server) -> Load {
-    let limit = if bench.options.quick { LIMITS.1 } else { LIMITS.0 };
     let load = Load::even(server.address, bench.options.storm(), bench.options.parallel);
-    Load { limit, patience: PATIENCE, ..load }
+    Load { limit: bench.options.limit(), patience: PATIENCE, ..load }
 }
 
 /// Kills one worker after another until the load is through. Says how many.
-fn storm(server: &mut Server, load: Load) -> Result<(Outcome, u64)> {
+fn storm(server: &mut Server, load: Load, period: Duration) -> Result<(Outcome, u64)> {
     thread::scope(|scope| {
         let (ended, end) = mpsc::channel::<()>();
         let client = scope.spawn(move || {
@@ -95,7 +87,7 @@ fn storm(server: &mut Server, load: Load) -> Result<(Outcome, u64)> {
             outcome
         });
         let mut killed = 0;
-        while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(PERIOD) {
+        while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(period) {
             let victims: Vec<u32> = server.workers().values().copied().collect();
             // The moment at which it is looked is as good as chance.
             let chance = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos() as usize;

@@ -237,9 +237,11 @@ impl Agent {
     ) {
         match result {
             Ok(grant) if self.requests.remove(&request) => self.granted(request, grant, handle),
-            Ok(_) => {
+            // It comes too late: others are to have what is on its way here.
+            Ok(grant) => {
                 self.close_passage();
                 self.close_handle(handle);
+                self.send(ToPrimary::Close { listener: grant.listener });
             }
             Err(error) => {
                 self.close_handle(handle);

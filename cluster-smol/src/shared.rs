@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
-use cluster_sys::socket::{Accepted, ListenSocket};
+use cluster_sys::socket::ListenSocket;
 use cluster_sys::worker::{Command, Share};
 use cluster_sys::{Address, Arrivals, Arrived, Claims, ListenerId};
 use smol::Async;
@@ -47,17 +47,20 @@ impl Shared {
             Address::Udp(_) => (socket, None),
             _ => (None, socket.map(|it| ListenSocket::lent(it, address.clone()))),
         };
-        let shared = Self {
+        let mut shared = Self {
             listener,
             address,
             data,
-            arrivals: arrivals.map(Async::new_nonblocking).transpose()?,
-            socket: socket.map(Async::new_nonblocking).transpose()?,
+            arrivals: None,
+            socket: None,
             orders,
             claims,
             standing,
             accepts: AtomicU32::new(0),
         };
+        // If this fails, the share is dropped, and so given up.
+        shared.arrivals = arrivals.map(Async::new_nonblocking).transpose()?;
+        shared.socket = socket.map(Async::new_nonblocking).transpose()?;
         Ok((Box::new(shared), datagrams))
     }
 
@@ -73,16 +76,25 @@ impl Shared {
     /// itself, where it has the socket.
     pub(crate) async fn next(&self) -> io::Result<Arrived> {
         self.unless_leaving(async {
-            let Some(socket) = &self.socket else { return self.arrived().await };
-            let accepted = self.unless_cordoned(self.accepted(socket));
-            // Nearly all are accepted here; but nobody who was handed over waits for long while
-            // others keep coming.
-            match self.accepts.fetch_add(1, Ordering::Relaxed) % ACCEPTS_IN_A_ROW {
-                0 => or(self.arrived(), accepted).await,
-                _ => or(accepted, self.arrived()).await,
+            match self.either().await {
+                // There will be none any more: that is told when it is known why.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => pending().await,
+                it => it,
             }
         })
         .await
+    }
+
+    async fn either(&self) -> io::Result<Arrived> {
+        let Some(socket) = &self.socket else { return self.arrived().await };
+        let accept = |socket: &ListenSocket| self.claims.accept(socket);
+        let accepted = self.unless_cordoned(socket.read_with(accept));
+        // Nearly all are accepted here; but nobody who was handed over waits for long while others
+        // keep coming.
+        match self.accepts.fetch_add(1, Ordering::Relaxed) % ACCEPTS_IN_A_ROW {
+            0 => or(self.arrived(), accepted).await,
+            _ => or(accepted, self.arrived()).await,
+        }
     }
 
     async fn arrived(&self) -> io::Result<Arrived> {
@@ -90,11 +102,6 @@ impl Shared {
             Some(arrivals) => arrivals.read_with(Arrivals::receive).await,
             None => pending().await,
         }
-    }
-
-    async fn accepted(&self, socket: &Async<ListenSocket>) -> io::Result<Arrived> {
-        let Accepted { socket, peer } = socket.read_with(ListenSocket::accept_waiting).await?;
-        Ok((socket, peer, self.claims.claim(peer)))
     }
 
     /// Waits for something, but not in a worker that is leaving.

@@ -41,11 +41,11 @@ impl Activity {
         Guard { inner: self.inner.clone(), handed: false }
     }
 
-    /// A connection that the primary handed over begins.
-    pub(crate) fn begin_handed(&self) -> Guard {
-        let mut guard = self.begin();
-        guard.handed = true;
-        guard
+    /// Something begins, unless the host waits for the last end: either it sees this and waits, or
+    /// this sees that it does.
+    pub(crate) fn begin_unless_watched(&self) -> Option<Guard> {
+        let guard = self.begin();
+        (!guard.is_watched()).then_some(guard)
     }
 
     /// From now on, the first end of a connection that the primary handed over wakes the host, or
@@ -74,6 +74,11 @@ impl Activity {
 }
 
 impl Guard {
+    /// It is a connection that the primary handed over.
+    pub(crate) fn is_handed(&mut self) {
+        self.handed = true;
+    }
+
     /// The connection goes back to the primary, and so has ended here; says whether it is to be
     /// counted among those that the primary handed over. It is not counted again.
     pub(crate) fn returned(&mut self) -> bool {

@@ -51,30 +51,29 @@ impl Arrivals {
     /// # Errors
     ///
     /// - `WouldBlock`: there is none.
-    /// - `NotConnected`: there will be none any more, for the primary is gone.
+    /// - `NotConnected`: there will be none any more, for the primary is gone, or this worker is
+    ///   leaving, and others get what is here.
     /// - `EMFILE`, `ENFILE`: this process has no descriptor left for it. The connection stays
     ///   where it is. Only if other threads suddenly use up all that are left, and
     ///   [`DESCRIPTORS_SPARE`] at least, it is lost.
     /// - Others of recvmsg(2).
     pub fn receive(&self) -> io::Result<Arrived> {
-        let (slip, socket) = if self.has_room() { self.take()? } else { self.take_carefully()? };
-        Ok((socket, slip.peer, self.claims.claim_handed(slip.peer)))
-    }
-
-    fn take(&self) -> io::Result<(Slip, OwnedFd)> {
-        match self.message(cmsg::receive)? {
-            (slip, Some(socket)) => Ok((slip, socket)),
-            (_, None) => {
-                self.allowance.store(0, Ordering::Relaxed);
-                Err(self.lost())
-            }
+        let guard = self.claims.begin()?;
+        let (slip, socket) = if self.has_room() { self.take() } else { self.take_carefully() }?;
+        let claim = self.claims.claim_handed(guard, slip.peer);
+        match socket {
+            Some(socket) => Ok((socket, slip.peer, claim)),
+            // It is lost. The primary believes that it was taken, and so hears of its end.
+            None => Err(Errno::EMFILE.into()),
         }
     }
 
-    /// A connection is lost. The primary believes that it was taken, and so has to hear of its end.
-    fn lost(&self) -> io::Error {
-        drop(self.claims.claim_handed(None));
-        Errno::EMFILE.into()
+    fn take(&self) -> io::Result<(Slip, Option<OwnedFd>)> {
+        let (slip, socket) = self.message(cmsg::receive)?;
+        if socket.is_none() {
+            self.allowance.store(0, Ordering::Relaxed);
+        }
+        Ok((slip, socket))
     }
 
     /// Whether there are more descriptors left than others may use up in the meantime. It is looked
@@ -91,16 +90,15 @@ impl Arrivals {
 
     /// Looks first whether there is a descriptor for it: a message that is received without room
     /// for its descriptor is gone (unix(7)).
-    fn take_carefully(&self) -> io::Result<(Slip, OwnedFd)> {
+    fn take_carefully(&self) -> io::Result<(Slip, Option<OwnedFd>)> {
         let _turn = self.turn.lock();
         let (slip, Some(socket)) = self.message(cmsg::peek)? else {
             return Err(Errno::EMFILE.into());
         };
         match self.message(cmsg::receive)? {
-            (received, _) if received == slip => Ok((slip, socket)),
+            (received, _) if received == slip => Ok((slip, Some(socket))),
             // The primary has taken the other one back in between.
-            (received, Some(socket)) => Ok((received, socket)),
-            (_, None) => Err(self.lost()),
+            other => Ok(other),
         }
     }
 
@@ -225,6 +223,32 @@ mod tests {
             assert_eq!(arrivals.receive().unwrap_err().kind(), ErrorKind::WouldBlock);
         }
         assert_eq!(site.activity.count(), 0);
+    }
+
+    /// What is here when the worker begins to leave is for others; what was accepted just before
+    /// is waited for.
+    #[test]
+    fn who_leaves_receives_nothing_more() {
+        let site = Site::new();
+        let (mut passage, arrivals) = site.open();
+        let mut handles = Handles::default();
+        send(&mut passage, &mut handles, 1..4);
+        let (_, _, claim) = arrivals.receive().unwrap();
+        site.activity.watch();
+        assert_eq!(arrivals.receive().unwrap_err().kind(), ErrorKind::NotConnected);
+        assert_eq!(site.activity.count(), 1);
+        drop(claim);
+        assert_eq!((site.activity.count(), site.activity.take_ended()), (0, 1));
+        let TakenBack { taken, rest } = passage.take_back(&mut handles);
+        assert_eq!((taken, rest), (vec![HandoffId(1)], vec![HandoffId(2), HandoffId(3)]));
+    }
+
+    #[test]
+    fn an_attempt_in_vain_is_no_end() {
+        let site = Site::new();
+        let (_passage, arrivals) = site.open();
+        assert_eq!(arrivals.receive().unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!((site.activity.count(), site.activity.take_ended()), (0, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a worker holds of the connections that it has.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use cluster_core::ListenerId;
 use mio::Waker;
 
 use crate::activity::{Activity, Guard};
+use crate::arrivals::Arrived;
+use crate::socket::{Accepted, ListenSocket};
 
 /// What a worker holds beside the socket of a connection that it has accepted: as long as it
 /// lives, the connection counts as under way.
@@ -55,15 +58,29 @@ impl Claims {
         Self { listener, activity, returns }
     }
 
-    /// The claim to a connection from `peer` (where it has an address) that this worker has just
-    /// accepted itself, from a socket that the primary lent.
-    pub fn claim(&self, peer: Option<SocketAddr>) -> Claim {
-        self.claim_with(self.activity.begin(), peer)
+    /// Takes the next connection that waits in a socket that the primary lent.
+    ///
+    /// # Errors
+    ///
+    /// - `WouldBlock`: there is none.
+    /// - `NotConnected`: this worker is leaving, and others get what waits.
+    /// - Others as for [`ListenSocket::accept_waiting`].
+    pub fn accept(&self, socket: &ListenSocket) -> io::Result<Arrived> {
+        let guard = self.begin()?;
+        let Accepted { socket, peer } = socket.accept_waiting()?;
+        Ok((socket, peer, self.claim_with(guard, peer)))
+    }
+
+    /// What is accepted counts as under way from before it is: a worker that leaves either waits
+    /// for it or leaves it to others.
+    pub(crate) fn begin(&self) -> io::Result<Guard> {
+        self.activity.begin_unless_watched().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// The claim to a connection that the primary has handed over.
-    pub(crate) fn claim_handed(&self, peer: Option<SocketAddr>) -> Claim {
-        self.claim_with(self.activity.begin_handed(), peer)
+    pub(crate) fn claim_handed(&self, mut guard: Guard, peer: Option<SocketAddr>) -> Claim {
+        guard.is_handed();
+        self.claim_with(guard, peer)
     }
 
     fn claim_with(&self, guard: Guard, peer: Option<SocketAddr>) -> Claim {

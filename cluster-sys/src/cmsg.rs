@@ -69,6 +69,15 @@ pub(crate) fn peek(
     receive_with(socket, buffer, handles, libc::MSG_PEEK)
 }
 
+/// How many bytes wait to be received, in all messages (unix(7): `SIOCINQ`). Receiving waits for
+/// others who receive from the same socket, even where it does not block; this does not.
+pub(crate) fn queued(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one number, to where there is room for it.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 fn receive_with(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -130,7 +139,8 @@ impl Control {
     }
 }
 
-/// Takes every descriptor of every `SCM_RIGHTS` message.
+/// Takes every descriptor of every `SCM_RIGHTS` message, and closes those that nobody asked for:
+/// whoever shares the socket can have the kernel add one (socket(7): `SO_PASSPIDFD`).
 ///
 /// # Safety
 ///
@@ -141,18 +151,25 @@ unsafe fn take_handles(message: &libc::msghdr, handles: &mut Vec<OwnedFd>) {
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
     // SAFETY: as above; null is the end.
     while let Some(header) = unsafe { next.as_ref() } {
-        if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
+        let wanted = header.cmsg_type == libc::SCM_RIGHTS;
+        if header.cmsg_level == libc::SOL_SOCKET && (wanted || header.cmsg_type == SCM_PIDFD) {
             // SAFETY: CMSG_LEN is arithmetic.
             let head = unsafe { libc::CMSG_LEN(0) } as usize;
             #[allow(clippy::unnecessary_cast, reason = "musl's cmsg_len is a socklen_t")]
             let count = (header.cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>();
             // SAFETY: the data follow their header.
             let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
-            handles.extend((0..count).map(|at| {
-                // SAFETY: cmsg_len says that `count` descriptors are here. They are open, and
-                // nobody else knows them: the kernel made them for this receive.
-                unsafe { OwnedFd::from_raw_fd(data.add(at).read_unaligned()) }
-            }));
+            // SAFETY: cmsg_len says that `count` numbers are here.
+            let numbers = (0..count).map(|at| unsafe { data.add(at).read_unaligned() });
+            // The kernel may say why it has no descriptor of a process instead.
+            let received = numbers.filter(|number| *number >= 0).map(|number| {
+                // SAFETY: it is open, and nobody else knows it: the kernel made it for this receive.
+                unsafe { OwnedFd::from_raw_fd(number) }
+            });
+            match wanted {
+                true => handles.extend(received),
+                false => received.for_each(drop),
+            }
         }
         // SAFETY: as for the first header.
         next = unsafe { libc::CMSG_NXTHDR(message, header) };
@@ -178,6 +195,9 @@ fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
         }
     }
 }
+
+/// Since Linux 6.5.
+const SCM_PIDFD: libc::c_int = 4;
 
 // SAFETY: CMSG_SPACE is arithmetic.
 const CONTROL_SPACE: usize =

@@ -97,21 +97,23 @@ impl ListenSocket {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if none waits; else those of accept4(2), but for connections that were gone
-    /// before they were accepted, which are passed over.
+    /// `WouldBlock` if none waits, `ConnectionAborted` if it was gone before it could be taken;
+    /// else those of accept4(2).
     pub fn accept_waiting(&self) -> io::Result<Accepted> {
-        while self.has_waiting() {
-            match self.accept() {
-                Err(AcceptError::Gone) => {}
-                // Another process was quicker.
-                Err(AcceptError::WouldBlock) => break,
-                Err(AcceptError::Exhausted(error) | AcceptError::Broken(error)) => {
-                    return Err(error);
-                }
-                Ok(accepted) => return Ok(accepted),
-            }
+        if !self.has_waiting() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        Err(io::ErrorKind::WouldBlock.into())
+        self.accept().map_err(|error| match error {
+            // Another process was quicker.
+            AcceptError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+            AcceptError::Gone => io::ErrorKind::ConnectionAborted.into(),
+            AcceptError::Exhausted(error) | AcceptError::Broken(error) => error,
+        })
+    }
+
+    /// Whoever has a copy can make it a blocking socket for all; this undoes it.
+    pub(crate) fn stay_nonblocking(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
     }
 
     /// Whether a connection waits, by one poll(2): that costs a tenth of an accept4(2) that finds
@@ -206,7 +208,6 @@ impl ListenSocket {
         // borrowed for one system call.
         let copy = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
         let socket = Socket::from(copy);
-        socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let address = match (socket.r#type()?, address.as_socket()) {
             (Type::DGRAM, Some(address)) => Address::Udp(address),
@@ -217,6 +218,8 @@ impl ListenSocket {
             }
             _ => return Err(Errno::EINVAL.into()),
         };
+        // Last: what is no such socket stays as it is, for it is somebody else's.
+        socket.set_nonblocking(true)?;
         Ok(Self { file: None, socket, address })
     }
 }

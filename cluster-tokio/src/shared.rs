@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
-use cluster_sys::socket::{Accepted, ListenSocket};
+use cluster_sys::socket::ListenSocket;
 use cluster_sys::worker::{Command, Share};
 use cluster_sys::{Address, Arrivals, Arrived, Claims, ListenerId};
 use tokio::io::Interest;
@@ -50,18 +50,21 @@ impl Shared {
             Address::Udp(_) => (socket, None),
             _ => (None, socket.map(|it| ListenSocket::lent(it, address.clone()))),
         };
-        let shared = Self {
+        let mut shared = Self {
             listener,
             address,
             data,
-            arrivals: arrivals.map(watch_fd).transpose()?,
-            socket: socket.map(watch_fd).transpose()?,
+            arrivals: None,
+            socket: None,
             orders,
             claims,
             stage,
             cordoned,
             accepts: AtomicU32::new(0),
         };
+        // If this fails, the share is dropped, and so given up.
+        shared.arrivals = arrivals.map(watch_fd).transpose()?;
+        shared.socket = socket.map(watch_fd).transpose()?;
         Ok((Box::new(shared), datagrams))
     }
 
@@ -77,16 +80,25 @@ impl Shared {
     /// itself, where it has the socket.
     pub(crate) async fn next(&self) -> io::Result<Arrived> {
         self.unless_leaving(async {
-            let Some(socket) = &self.socket else { return self.arrived().await };
-            let accepted = self.unless_cordoned(self.accepted(socket));
-            // Nearly all are accepted here; but nobody who was handed over waits for long while
-            // others keep coming.
-            match self.accepts.fetch_add(1, Ordering::Relaxed) % ACCEPTS_IN_A_ROW {
-                0 => tokio::select! { biased; it = self.arrived() => it, it = accepted => it },
-                _ => tokio::select! { biased; it = accepted => it, it = self.arrived() => it },
+            match self.either().await {
+                // There will be none any more: that is told when it is known why.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => pending().await,
+                it => it,
             }
         })
         .await
+    }
+
+    async fn either(&self) -> io::Result<Arrived> {
+        let Some(socket) = &self.socket else { return self.arrived().await };
+        let accept = |socket: &ListenSocket| self.claims.accept(socket);
+        let accepted = self.unless_cordoned(socket.async_io(Interest::READABLE, accept));
+        // Nearly all are accepted here; but nobody who was handed over waits for long while others
+        // keep coming.
+        match self.accepts.fetch_add(1, Ordering::Relaxed) % ACCEPTS_IN_A_ROW {
+            0 => tokio::select! { biased; it = self.arrived() => it, it = accepted => it },
+            _ => tokio::select! { biased; it = accepted => it, it = self.arrived() => it },
+        }
     }
 
     async fn arrived(&self) -> io::Result<Arrived> {
@@ -94,12 +106,6 @@ impl Shared {
             Some(arrivals) => arrivals.async_io(Interest::READABLE, Arrivals::receive).await,
             None => pending().await,
         }
-    }
-
-    async fn accepted(&self, socket: &AsyncFd<ListenSocket>) -> io::Result<Arrived> {
-        let accept = ListenSocket::accept_waiting;
-        let Accepted { socket, peer } = socket.async_io(Interest::READABLE, accept).await?;
-        Ok((socket, peer, self.claims.claim(peer)))
     }
 
     /// Waits for something, but not in a worker that is leaving.

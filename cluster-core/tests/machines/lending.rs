@@ -230,6 +230,7 @@ fn a_grant_that_comes_too_late() {
     worker 1 watch for idleness
     worker 1 close a passage
     worker 1 close the socket of l1
+    worker 1 say: close l1
     primary  * draining 1
     primary  say to 1: leave noted
     primary  close l1

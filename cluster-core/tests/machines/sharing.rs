@@ -248,6 +248,7 @@ fn grant_comes_too_late() {
     worker 1 * listen failed r1: the worker is leaving
     worker 1 watch for idleness
     worker 1 close a passage
+    worker 1 say: close l1
     primary  * draining 1
     primary  say to 1: leave noted
     primary  close l1

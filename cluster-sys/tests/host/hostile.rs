@@ -20,7 +20,8 @@ use crate::driver::{Driver, connect};
 use crate::raw::{CONTROL, CREDIT, Outlet, Raw, USER, frame};
 use crate::roles::{ROLE, program};
 use crate::support::{
-    ALONE, alone, assert_no_children, descriptors, is_readable, only, wait_readable,
+    ALONE, add_descriptors, alone, assert_no_children, descriptors, is_readable, only,
+    wait_readable,
 };
 
 /// What comes before any connection.
@@ -321,6 +322,7 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, passage: &Outl
             let expected = [Errno::EAGAIN, Errno::ETOOMANYREFS].map(|it| Some(it as i32));
             assert!(expected.contains(&full.raw_os_error()), "{full}");
         }
+        "has descriptors added in its passage" => add_descriptors(&passage.0),
         "shuts its passage down" => {
             shutdown(passage.0.as_fd().as_raw_fd(), Shutdown::Both).unwrap();
         }
@@ -342,6 +344,7 @@ const ODDITIES: &[&str] = &[
     "a handle that belongs to no frame",
     "credit without end",
     "writes into its passage",
+    "has descriptors added in its passage",
     "shuts its passage down",
     "shuts its passage for itself",
 ];

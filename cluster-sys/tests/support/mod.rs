@@ -294,3 +294,16 @@ impl Drop for Folder {
 
 /// Nothing in these tests takes this long.
 const TIMEOUT_MS: i32 = 30_000;
+
+/// Each message that is received from the socket brings one of its sender's process, for whoever
+/// receives it (since Linux 6.5).
+pub(crate) fn add_descriptors(socket: impl AsFd) {
+    const SO_PASSPIDFD: libc::c_int = 76;
+    let (fd, on) = (socket.as_fd().as_raw_fd(), 1);
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one number, which is there.
+    let set = Errno::result(unsafe {
+        libc::setsockopt(fd, libc::SOL_SOCKET, SO_PASSPIDFD, (&raw const on).cast(), size)
+    });
+    assert!(matches!(set, Ok(_) | Err(Errno::ENOPROTOOPT)), "{set:?}");
+}

@@ -184,8 +184,8 @@ impl PrimaryHost {
             .into_iter()
             .flat_map(|it| it.passages.table.values_mut())
             .for_each(|it| it.look(&mut taken));
-        if !taken.is_empty() {
-            self.handing.looks = 0;
+        if !taken.is_empty() && self.handing.looks > 0 {
+            (self.handing.look_at, self.handing.looks) = (None, 0);
         }
         self.tell_taken(now, worker, taken.drain(..));
         self.handing.taken = taken;

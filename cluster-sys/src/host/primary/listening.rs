@@ -51,7 +51,9 @@ impl PrimaryHost {
         }
         let Some(socket) = sockets.at(slot) else { return };
         let place = Place::Listener(listener, slot);
-        if let Err(error) = self.ready.watch(place, socket.as_fd()) {
+        let watched =
+            socket.stay_nonblocking().and_then(|()| self.ready.watch(place, socket.as_fd()));
+        if let Err(error) = watched {
             // No room in the kernel to watch it: that is tried again like accepting itself.
             sockets.set_accepting(slot, false);
             let error = os_error(&error);

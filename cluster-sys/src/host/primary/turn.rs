@@ -1,6 +1,6 @@
 //! One place's turn: what was ready becomes facts for the core.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use cluster_core::{ExitStatus, ListenerId, SlotId, ToPrimary, WorkerId};
 use super::actions::os_error;
 use super::{Body, Notice, Place, PrimaryHost};
 use crate::event::{ClusterError, Event};
+use crate::handle_kind::{HandleKind, set_nonblocking};
 use crate::limits::{ACCEPTS_PER_TURN, READS_PER_TURN};
 use crate::link::{Incoming, Link, LinkError, Reading};
 use crate::socket::{AcceptError, Accepted};
@@ -37,10 +38,11 @@ impl PrimaryHost {
     }
 
     fn accept_some(&mut self, now: Instant, listener: ListenerId, slot: SlotId) {
-        for accepts in 0..ACCEPTS_PER_TURN {
+        for _ in 0..ACCEPTS_PER_TURN {
             let Some(it) = self.sockets.get(&listener) else { return };
             let Some(socket) = it.at(slot).filter(|_| it.is_accepting(slot)) else { return };
-            if accepts > 0 && !socket.has_waiting() {
+            // An attempt in vain costs ten times as much.
+            if !socket.has_waiting() {
                 return;
             }
             let mut accepted = socket.accept();
@@ -159,6 +161,7 @@ impl PrimaryHost {
                         ToPrimary::Close { listener } => Some(listener),
                         _ => None,
                     };
+                    let handle = handle.filter(|it| can_be_taken(&message, it));
                     let handle = handle.map(|it| self.handles.insert(it));
                     self.core.handle_input(now, Input::Received { worker, message, handle });
                     self.carry_on(now);
@@ -217,5 +220,35 @@ impl PrimaryHost {
     }
 }
 
+/// What a worker returns goes to another, which relies on what it is.
+fn can_be_taken(message: &ToPrimary, handle: &OwnedFd) -> bool {
+    let connections = [HandleKind::TcpStream, HandleKind::UnixStream];
+    !matches!(message, ToPrimary::Returned { .. })
+        || HandleKind::of(handle).is_ok_and(|kind| connections.contains(&kind))
+            && set_nonblocking(handle).is_ok()
+}
+
 /// More than a channel holds (unix(7): what socket(7) calls `wmem_default`, usually 208 KiB).
 const CHANNEL_BYTES: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn only_connections_are_returned_and_none_of_them_blocks() {
+        let returned = ToPrimary::Returned { listener: ListenerId(1), peer: None };
+        let null: OwnedFd = File::open("/dev/null").unwrap().into();
+        let stream = OwnedFd::from(UnixStream::pair().unwrap().0);
+        assert!(!can_be_taken(&returned, &null));
+        assert!(can_be_taken(&ToPrimary::Online, &null), "it is the core that has no use for it");
+        assert!(can_be_taken(&returned, &stream));
+        let flags = OFlag::from_bits_retain(fcntl(&stream, FcntlArg::F_GETFL).unwrap());
+        assert!(flags.contains(OFlag::O_NONBLOCK));
+    }
+}

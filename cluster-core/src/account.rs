@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::id::ListenerId;
 use crate::limits::{
     SLOW_START_LEAST, STALLED_CHECKS, STALLED_CHECKS_MAX, TAKEN_PROMPTLY, WINDOW_START,
 };
@@ -18,10 +19,13 @@ use crate::limits::{
 ///
 /// Its window is how many may be untaken. It begins small, grows with each one that is taken
 /// promptly, and halves with each one that is not: what a blocked worker holds back stays a
-/// handful.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// handful. Beside the window, it may have one of each listener: that it takes nothing of one says
+/// little of the others.
+#[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) untaken: usize,
+    /// Of which listeners, and how many of each: never 0.
+    untaken_of: Vec<(ListenerId, usize)>,
     /// Taken, and not reported to have finished.
     unfinished: usize,
     /// How often the worker was told to report, or to do so no longer, and has not answered.
@@ -37,8 +41,9 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) const fn has_room(&self) -> bool {
-        self.untaken < self.window
+    /// Whether it may have one more of this listener.
+    pub(crate) fn has_room(&self, listener: ListenerId) -> bool {
+        self.untaken < self.window || !self.untaken_of.iter().any(|(it, _)| *it == listener)
     }
 
     /// Whether half of its window is used up.
@@ -99,8 +104,17 @@ impl Account {
         (self.late, self.awake) = (0, false);
     }
 
-    pub(crate) fn taken(&mut self, waited: Duration, window_max: usize) {
-        self.settled();
+    /// It is handed one.
+    pub(crate) fn handed(&mut self, listener: ListenerId) {
+        self.untaken += 1;
+        match self.untaken_of.iter_mut().find(|(it, _)| *it == listener) {
+            Some((_, count)) => *count += 1,
+            None => self.untaken_of.push((listener, 1)),
+        }
+    }
+
+    pub(crate) fn taken(&mut self, listener: ListenerId, waited: Duration, window_max: usize) {
+        self.settled(listener);
         self.punctual();
         self.unfinished += 1;
         self.window = if waited <= TAKEN_PROMPTLY {
@@ -110,9 +124,16 @@ impl Account {
         };
     }
 
-    /// It is in flight no longer.
-    pub(crate) fn settled(&mut self) {
-        self.untaken = self.untaken.saturating_sub(1);
+    /// One is in flight no longer.
+    pub(crate) fn settled(&mut self, listener: ListenerId) {
+        let Some(place) = self.untaken_of.iter().position(|(it, _)| *it == listener) else {
+            return;
+        };
+        self.untaken -= 1;
+        match &mut self.untaken_of[place].1 {
+            1 => drop(self.untaken_of.swap_remove(place)),
+            count => *count -= 1,
+        }
     }
 
     /// The worker reports that so many have ended; one that reports too many has none.
@@ -143,6 +164,7 @@ impl Account {
     pub(crate) fn new(window_max: usize) -> Self {
         Self {
             untaken: 0,
+            untaken_of: Vec::new(),
             unfinished: 0,
             unanswered: 0,
             window: WINDOW_START.min(window_max),
@@ -168,6 +190,7 @@ pub(crate) enum Late {
 mod tests {
     use super::*;
 
+    const SOME: ListenerId = ListenerId(1);
     const LATE: Duration = TAKEN_PROMPTLY.saturating_add(Duration::from_nanos(1));
 
     #[test]
@@ -175,10 +198,24 @@ mod tests {
         let mut account = Account::new(8);
         let mut windows = vec![account.window];
         for waited in [TAKEN_PROMPTLY; 7].into_iter().chain([LATE; 4]) {
-            account.taken(waited, 8);
+            account.taken(SOME, waited, 8);
             windows.push(account.window);
         }
         assert_eq!(windows, [2, 3, 4, 5, 6, 7, 8, 8, 4, 2, 1, 1]);
+    }
+
+    #[test]
+    fn beside_the_window_there_is_room_for_one_of_each_listener() {
+        let other = ListenerId(2);
+        let mut account = Account::new(1);
+        account.handed(SOME);
+        assert!(!account.has_room(SOME) && account.has_room(other));
+        account.handed(other);
+        account.settled(SOME);
+        assert_eq!((account.has_room(SOME), account.has_room(other)), (true, false));
+        account.settled(other);
+        account.settled(other);
+        assert!(account.untaken == 0 && account.has_room(other));
     }
 
     #[test]
@@ -198,7 +235,7 @@ mod tests {
     #[test]
     fn nobody_finishes_more_than_there_is() {
         let mut account = Account::new(8);
-        account.taken(Duration::ZERO, 8);
+        account.taken(SOME, Duration::ZERO, 8);
         account.finished(u64::MAX);
         assert_eq!(account.open(true), 0);
     }
@@ -206,7 +243,7 @@ mod tests {
     #[test]
     fn nothing_is_known_until_the_last_answer() {
         let mut account = Account::new(8);
-        (0..3).for_each(|_| account.taken(Duration::ZERO, 8));
+        (0..3).for_each(|_| account.taken(SOME, Duration::ZERO, 8));
         assert_eq!((account.open(true), account.open(false)), (3, 0));
         account.asked();
         account.asked();

@@ -99,7 +99,7 @@ impl Ledger {
         self.handed += 1;
         let handoff = HandoffId(self.handed);
         if let Some(account) = self.accounts.get_mut(&worker) {
-            account.untaken += 1;
+            account.handed(listener);
         }
         let entry = InFlight { worker, listener, connection, since: now };
         Some((handoff, &self.in_flight.entry(handoff).or_insert(entry).connection))
@@ -117,7 +117,7 @@ impl Ledger {
         let entry = self.settle(worker, handoff)?;
         if let Some(account) = self.accounts.get_mut(&worker) {
             let waited = now.zip(entry.since).map(|(now, it)| now.saturating_duration_since(it));
-            account.taken(waited.unwrap_or_default(), window_max);
+            account.taken(entry.listener, waited.unwrap_or_default(), window_max);
         }
         Some((entry.listener, entry.connection))
     }
@@ -131,7 +131,7 @@ impl Ledger {
     ) -> Option<(ListenerId, Connection)> {
         let entry = self.settle(worker, handoff)?;
         if let Some(account) = self.accounts.get_mut(&worker) {
-            account.settled();
+            account.settled(entry.listener);
         }
         Some((entry.listener, entry.connection))
     }

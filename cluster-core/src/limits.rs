@@ -18,7 +18,7 @@ pub const LISTENER_DATA_MAX: usize = 16 * 1024;
 pub const WAITING_DEFAULT: usize = 256;
 
 /// How many connections a worker may have been handed and not yet taken, unless the
-/// configuration says otherwise.
+/// configuration says otherwise. Beside these, it may have one of each of its listeners.
 pub const WINDOW_DEFAULT: usize = 8;
 
 /// The most that a window may be set to.

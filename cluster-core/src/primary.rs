@@ -433,7 +433,8 @@ impl Primary {
             let listed = self.ledger.workers_in_flight().filter(|it| it == worker).count();
             let account = self.ledger.account(*worker);
             assert_eq!(listed, account.map_or(0, |it| it.untaken), "counted as listed");
-            assert!(listed <= self.config.window(), "no more than the window");
+            let most = self.config.window() + self.listeners.of(*worker).len();
+            assert!(listed <= most, "no more than the window, and one of each listener");
             assert!(account.is_none_or(|it| it.window() <= self.config.window()), "nor more");
         }
         assert!(self.ledger.in_flight() <= self.config.budget(), "no more than the budget");

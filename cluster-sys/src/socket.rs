@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
-use accept::accept4;
+use accept::{accept4, queue_length};
 use name::{SocketFile, fitting};
 
 pub use accept::{AcceptError, Accepted};
@@ -122,6 +122,11 @@ impl ListenSocket {
         let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         // What fails is for accept4(2) to tell.
         poll(&mut polled, PollTimeout::ZERO) != Ok(0)
+    }
+
+    /// How many connections wait in a TCP socket.
+    pub(crate) fn queued(&self) -> io::Result<u32> {
+        Ok(queue_length(&self.socket)?)
     }
 
     /// Closes it, and removes the socket file that it made.

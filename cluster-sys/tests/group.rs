@@ -36,14 +36,16 @@ fn what_is_queued_stays_where_it_is_and_can_be_seen() {
     let (mut group, address) = tcp_group();
     group.open().unwrap();
     group.spread(&[1]).unwrap();
-    assert_eq!(group.waiting().unwrap(), [false, false]);
-    let _client = TcpStream::connect(address).unwrap();
+    assert_eq!(group.queued().unwrap(), [0, 0]);
+    let _clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
     wait_readable(group.at(1).unwrap().as_fd());
     group.spread(&[0]).unwrap();
-    assert_eq!(group.waiting().unwrap(), [false, true]);
+    assert_eq!(group.queued().unwrap(), [0, 2]);
     assert!(matches!(group.at(0).unwrap().accept(), Err(AcceptError::WouldBlock)));
-    assert!(group.at(1).unwrap().accept().is_ok());
-    assert_eq!(group.waiting().unwrap(), [false, false]);
+    for left in [1, 0] {
+        assert!(group.at(1).unwrap().accept().is_ok());
+        assert_eq!(group.queued().unwrap(), [0, left]);
+    }
 }
 
 #[test]

@@ -173,7 +173,7 @@ impl Primary {
                 worker,
                 untaken: account.untaken,
                 open: account.open(counted),
-                has_room: account.has_room(),
+                has_room: account.has_room(id),
                 share: now.map_or(100, |now| account.share(now, slow_start)),
             })
         };

@@ -1,5 +1,6 @@
 //! Connections that lie in a worker's passage, though others could have them.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::{Action, Primary};
@@ -7,7 +8,7 @@ use crate::account::Late;
 use crate::control::ToWorker;
 use crate::deadlines::Reason;
 use crate::id::{ListenerId, WorkerId};
-use crate::limits::STALLED_CHECK;
+use crate::limits::{STALLED_CHECK, STALLED_CHECKS_MAX};
 
 impl Primary {
     /// From now on it is minded whether a worker takes what it was handed.
@@ -28,29 +29,31 @@ impl Primary {
     }
 
     /// It is time to see whether a worker has taken what it was handed. If it is silent for long
-    /// and others have room, what it has not taken is taken back.
+    /// and others have room, what it has not taken is taken back; and so is what has lain there for
+    /// so long that whatever else it takes is no excuse.
     pub(super) fn check_untaken(&mut self, now: Instant, worker: WorkerId) {
-        let Some(oldest) = self.ledger.in_flight_to(worker).filter_map(|it| it.since).min() else {
-            return;
-        };
-        if now < oldest + STALLED_CHECK {
-            return self.deadlines.set(Reason::Untaken(worker), oldest + STALLED_CHECK);
+        // Since when something of each listener lies there.
+        let mut oldest = BTreeMap::new();
+        for it in self.ledger.in_flight_to(worker) {
+            oldest.entry(it.listener).or_insert(it.since.unwrap_or(now));
+        }
+        let Some(first) = oldest.values().min() else { return };
+        if now < *first + STALLED_CHECK {
+            return self.deadlines.set(Reason::Untaken(worker), *first + STALLED_CHECK);
         }
         self.deadlines.set(Reason::Untaken(worker), now + STALLED_CHECK);
-        let mut wanted: Vec<_> = self.ledger.in_flight_to(worker).map(|it| it.listener).collect();
-        wanted.dedup();
-        wanted.retain(|id| self.others_have_room(*id, worker));
-        if wanted.is_empty() {
+        oldest.retain(|id, _| self.others_have_room(*id, worker));
+        if oldest.is_empty() {
             return;
         }
-        match self.ledger.account_mut(worker).map(|it| it.is_late()) {
-            Some(Late::Ask) => self.send(worker, ToWorker::Probe),
-            Some(Late::Stalled) => {
-                for listener in wanted {
-                    self.act(Action::TakeBack { worker, listener });
-                }
+        let late = self.ledger.account_mut(worker).map(|it| it.is_late());
+        if late == Some(Late::Ask) {
+            self.send(worker, ToWorker::Probe);
+        }
+        for (listener, since) in oldest {
+            if late == Some(Late::Stalled) || now >= since + STALLED_CHECK * STALLED_CHECKS_MAX {
+                self.act(Action::TakeBack { worker, listener });
             }
-            Some(Late::Wait) | None => {}
         }
     }
 
@@ -70,7 +73,7 @@ impl Primary {
             let account = self.ledger.account(other);
             !self.cordoned.contains(&other)
                 && !listener.slots.has_stalled(other)
-                && account.is_some_and(|it| !it.has_stalled() && it.has_room())
+                && account.is_some_and(|it| !it.has_stalled() && it.has_room(id))
         })
     }
 }

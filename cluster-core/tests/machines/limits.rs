@@ -143,7 +143,8 @@ fn window_over_all_listeners() {
         world.connect(&tcp(80 + number % 3)).expect("somebody listens");
     }
     world.drive();
-    assert_eq!(world.witness.untaken(worker), WINDOW_DEFAULT);
+    // The first listener has used the window up; of each other, one may come all the same.
+    assert_eq!(world.witness.untaken(worker), WINDOW_DEFAULT + 2);
     assert_eq!(world.primary.connections(), 60);
 }
 
@@ -158,8 +159,12 @@ fn no_listener_starves_another() {
         world.connect(&tcp(80 + number / 8)).expect("somebody listens");
     }
     world.drive();
-    world.process(worker).application.appetite = 9;
-    world.drive();
+    for _ in 0..9 {
+        let application = &mut world.process(worker).application;
+        application.appetite = 1;
+        application.listeners.rotate_left(1);
+        world.drive();
+    }
     let served = |of: std::ops::Range<usize>| {
         world.kernel.connections[of].iter().filter(|it| it.served).count()
     };

@@ -94,22 +94,22 @@ fn a_worker_that_is_awake_has_more_time() {
     assert_eq!(served(&world), 7);
 }
 
-/// Whatever it takes in between, it is not late.
+/// Whatever it takes in between, it is not late; but what it has not taken after all that time is
+/// for others.
 #[test]
-fn a_slow_worker_keeps_what_it_has() {
+fn a_slow_worker_keeps_what_it_has_for_a_while() {
     let (mut world, workers) = sharing(2);
     world.process(workers[0]).application.appetite = 0;
     connect(&mut world, 4);
     world.drive();
-    for _ in 0..2 {
-        for _ in 1..STALLED_CHECKS_MAX {
-            check(&mut world);
-        }
-        world.process(workers[0]).application.appetite = 1;
-        world.drive();
+    for _ in 1..STALLED_CHECKS_MAX {
+        check(&mut world);
     }
-    assert_eq!(world.tally.rescued_untaken, 0);
-    assert_eq!(served(&world), 4);
+    world.process(workers[0]).application.appetite = 1;
+    world.drive();
+    assert_eq!((served(&world), world.tally.rescued_untaken), (3, 0));
+    check(&mut world);
+    assert_eq!((served(&world), world.tally.rescued_untaken), (4, 1));
 }
 
 /// Nobody else could have it: it stays until there is somebody.
@@ -164,4 +164,44 @@ fn a_blocked_worker_that_is_to_leave_keeps_nothing() {
     }
     assert_eq!(untaken(&world, &workers), [0, 0]);
     assert_eq!(served(&world), 2);
+}
+
+/// A worker of two listeners, whose application takes nothing of the first any more.
+fn paused_at_one(world: &mut World) -> WorkerId {
+    let worker = world.fork_listening(&[tcp(80), tcp(81)]);
+    world.process(worker).application.listeners.remove(0);
+    worker
+}
+
+/// That it takes from one listener is no reason to let others wait at another.
+#[test]
+fn what_a_worker_takes_elsewhere_is_no_excuse_for_long() {
+    let mut world = World::new(cluster_core::Config::default());
+    let worker = paused_at_one(&mut world);
+    world.connect(&tcp(80)).expect("somebody listens");
+    world.drive();
+    let other = world.fork_listening(&[tcp(80)]);
+    for checks in 1..=STALLED_CHECKS_MAX {
+        assert_eq!((untaken(&world, &[worker]), served(&world)), (vec![1], checks as usize - 1));
+        world.connect(&tcp(81)).expect("somebody listens");
+        check(&mut world);
+    }
+    check(&mut world);
+    assert_eq!(untaken(&world, &[worker, other]), [0, 0]);
+    assert_eq!(world.kernel.connections[0].reader, Some(other));
+}
+
+/// A listener that nobody accepts from keeps no other waiting.
+#[test]
+fn a_listener_that_is_paused_is_no_reason_to_let_others_wait() {
+    let mut world = World::new(cluster_core::Config::default());
+    paused_at_one(&mut world);
+    connect(&mut world, 100);
+    world.drive();
+    let before = served(&world);
+    for number in 1..=20 {
+        world.connect(&tcp(81)).expect("somebody listens");
+        world.drive();
+        assert_eq!(served(&world), before + number);
+    }
 }

@@ -83,6 +83,25 @@ pub(super) fn accept4(socket: &Socket) -> Result<(OwnedFd, SockAddr), Errno> {
     accepted.map_err(|_| errno)
 }
 
+/// How many connections wait to be accepted from a TCP socket: of one that listens, the kernel says
+/// so in `tcpi_unacked` (tcp(7): `TCP_INFO`).
+pub(super) fn queue_length(socket: &Socket) -> Result<u32, Errno> {
+    // SAFETY: it is a structure of numbers, all of which may be 0.
+    let mut info = unsafe { std::mem::zeroed::<libc::tcp_info>() };
+    let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes no more than `size` bytes to where there are as many.
+    Errno::result(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut size,
+        )
+    })?;
+    Ok(info.tcpi_unacked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

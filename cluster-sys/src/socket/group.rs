@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 
 use cluster_core::{Address, ListenSpec};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::ListenSocket;
 use super::spread::{Kind, attach};
@@ -86,16 +85,13 @@ impl ListenGroup {
         self.sockets[0].local_address()
     }
 
-    /// At which places something waits to be accepted.
+    /// How many connections wait to be accepted, at each place.
     ///
     /// # Errors
     ///
-    /// Those of poll(2).
-    pub fn waiting(&self) -> io::Result<Vec<bool>> {
-        let watched = |socket| PollFd::new(ListenSocket::as_fd(socket), PollFlags::POLLIN);
-        let mut all: Vec<_> = self.sockets.iter().map(watched).collect();
-        poll(&mut all, PollTimeout::ZERO)?;
-        Ok(all.iter().map(|it| it.any().unwrap_or(false)).collect())
+    /// Those of getsockopt(2): for datagrams, that is not known.
+    pub fn queued(&self) -> io::Result<Vec<u32>> {
+        self.sockets.iter().map(ListenSocket::queued).collect()
     }
 
     /// How many sockets of this machine have the address, ours included. (proc(5):

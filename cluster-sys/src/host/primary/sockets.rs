@@ -56,13 +56,13 @@ impl Sockets {
         }
     }
 
-    /// Whether something waits to be accepted, for each slot in their order: 1 or 0.
+    /// How many connections wait to be accepted, for each slot in their order.
     pub(super) fn queued(&self) -> io::Result<Vec<u32>> {
         let Kind::Group(group, slots) = &self.kind else { return Ok(Vec::new()) };
         let mut queued =
             vec![0; slots.iter().map(|slot| usize::from(slot.0) + 1).max().unwrap_or(0)];
-        for (waits, slot) in group.waiting()?.into_iter().zip(slots) {
-            queued[usize::from(slot.0)] = u32::from(waits);
+        for (waiting, slot) in group.queued()?.into_iter().zip(slots) {
+            queued[usize::from(slot.0)] = waiting;
         }
         Ok(queued)
     }

@@ -79,7 +79,8 @@ impl Config {
     }
 
     /// How many connections the primary may answer for, waiting and in flight together
-    /// ([`BUDGET_DEFAULT`] if nothing is said). Beyond it, accepting pauses.
+    /// ([`BUDGET_DEFAULT`] if nothing is said). Beyond it, accepting pauses. Each primary has a
+    /// budget of its own, also where one process has several.
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ impl Config {
         self.window
     }
 
-    /// How many connections the primary may hold.
+    /// How many connections the primary may answer for, waiting and in flight together.
     pub const fn budget(&self) -> usize {
         self.budget
     }

@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// `worker` has taken the connection, which is in flight no longer. `None` if this is no
-    /// hand-off to that worker (a stray answer).
+    /// hand-off to that worker (a stray fact).
     pub(crate) fn take(
         &mut self,
         worker: WorkerId,

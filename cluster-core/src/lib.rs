@@ -51,10 +51,25 @@
 //! somebody has room ([`Schedule::Sticky`], or a rule of one's own), it also grows with the
 //! number of those that wait: each is looked at whenever something changes. Nothing else grows.
 //!
+//! A primary has a deadline every [`STALLED_CHECK`](limits::STALLED_CHECK) for each TCP listener
+//! of which workers have sockets of their own ([`Schedule::Sharded`]), as long as one of them
+//! accepts, and for each worker that has connections untaken though others share their listener.
+//!
+//! # Errors
+//!
+//! Commands that can be refused say so by small types of their own
+//! ([`UnknownWorker`](primary::UnknownWorker), [`TooManyWorkers`](primary::TooManyWorkers),
+//! [`ConfigError`]), and change nothing then. Facts cannot be refused: what fails in the world is
+//! a fact itself, with an [`OsError`], and a worker that cannot listen is told a [`ListenError`].
+//!
 //! # Features
 //!
 //! * `serde` (off by default): serialisation of the control vocabulary ([`ToPrimary`],
 //!   [`ToWorker`]), for `cluster-ipc`.
+//!
+//! # Platform
+//!
+//! Any: there is nothing here that depends on one.
 
 #![forbid(unsafe_code)]
 

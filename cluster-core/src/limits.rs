@@ -25,7 +25,7 @@ pub const WINDOW_DEFAULT: usize = 8;
 pub const WINDOW_MAX: usize = 1024;
 
 /// How long accepting rests after the operating system refused it for want of descriptors or
-/// memory, unless a connection ends earlier.
+/// memory, unless a connection is handed over earlier.
 pub const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// How many connections a fresh worker may have untaken; its window then grows as it takes

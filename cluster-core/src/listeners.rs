@@ -141,7 +141,7 @@ pub(crate) enum Gate {
     Open,
     /// As many wait as may, or the listener is not bound yet.
     Shut,
-    /// The operating system refused; the deadline `AcceptRetry` ends it.
+    /// The operating system refused; the deadline `AcceptRetry` ends it, or a hand-over.
     Resting,
 }
 

@@ -29,8 +29,10 @@ pub use view::{Candidate, Choice, View};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// One after the other. A worker that has more than a few connections untaken is passed over
-    /// while there is one that has not; when all have, the one with least is next. (Node: `cluster.SCHED_RR`, where a worker has at most one untaken connection.)
+    /// One after the other. A worker whose window is full (it has as many connections untaken as
+    /// it may) is passed over, and makes up for it later: it is owed the turns that it has missed,
+    /// [`TURNS_OWED`](crate::limits::TURNS_OWED) at most. When all windows are full, connections
+    /// wait. (Node: `cluster.SCHED_RR`, where a worker has at most one untaken connection.)
     #[default]
     RoundRobin,
     /// The primary does not choose: workers accept from the listening socket themselves, and
@@ -42,13 +44,33 @@ pub enum Schedule {
     /// the primary, but for what is queued for a worker that is gone, blocked, leaving or
     /// cordoned off: the primary accepts that and hands it over. Unix sockets and inherited
     /// descriptors cannot be spread so; their connections go round.
+    ///
+    /// The socket is chosen when a connection arrives. What is queued stays in its socket, which
+    /// the next worker inherits; until then, the primary accepts from it. Datagrams stay for
+    /// whoever inherits the socket. A worker that listens before the one that it replaces leaves
+    /// gets one more socket, and the next one inherits that of the old one. While a program of the
+    /// same user has joined the sockets of an address (it gets nothing), no further one can be
+    /// opened: a worker that needs one gets `AddrInUse` when it listens.
+    ///
+    /// As long as a worker accepts so, the primary wakes every
+    /// [`STALLED_CHECK`](crate::limits::STALLED_CHECK) for each TCP listener, to see whether
+    /// connections are queued. For each further socket that is opened, not for one that is
+    /// inherited, it reads the kernel's table of sockets (`/proc/net/tcp` or its like), which has a
+    /// line for each. The kernel spreads over 2,000 workers of a listener at most: with more, it
+    /// goes on as it did before, and an error tells so.
     Sharded,
     /// Whoever has fewest connections, untaken and unfinished ones together.
+    ///
+    /// Unfinished ones are those of tracked streams (`accept_tracked` in the adapters), until these
+    /// are dropped. A stream from a plain `accept` counts as finished at once, and then only
+    /// untaken ones tell workers apart. So it is under all schedules that [count](Self::counts).
     LeastLoaded,
     /// Whoever has fewer connections of two workers that are picked at random: nearly as even
     /// as [`LeastLoaded`](Self::LeastLoaded), and new workers are not overrun.
     PowerOfTwo,
-    /// The same peer goes to the same worker, as long as that worker shares the listener.
+    /// The same peer goes to the same worker, as long as that worker shares the listener. While
+    /// it is cordoned off or has stalled, its peers go to others. A worker that comes gets some
+    /// peers of each.
     Sticky {
         /// What makes two peers the same.
         by: Key,

@@ -33,6 +33,11 @@
 //! * *Descriptors.* A frame says how many ride on it. They are sent no later than its first byte,
 //!   and the receiver takes as many from the front of those that have come.
 //!
+//! Connections that are handed over do not travel in these streams. Each worker's listener has a
+//! queue of its own for them, its *passage*, in which each one is a message: its descriptor, and a
+//! [`Slip`] of [`SLIP_BYTES`] that says which one it is and who is at its other end. Slips have no
+//! frame, need no credit, and nothing answers them.
+//!
 //! # Example
 //!
 //! Both lanes, from an [`Encoder`] to a [`Decoder`]. The copy in the middle stands for
@@ -90,7 +95,8 @@
 //! buffer of about as much, and whatever was pushed and cannot be sent yet.
 //!
 //! Bytes are copied once at each end. Small frames cost no allocation in the encoder once its
-//! buffers have grown; a user message received costs one for its payload.
+//! buffers have grown, and a user message received costs some for its payload only beyond 38 bytes:
+//! few are kept in place. A slip costs none.
 //!
 //! # Errors
 //!

@@ -66,9 +66,10 @@
 //! for [`ThisWorker::disconnected`] before it ends, or streams that nobody used may be closed
 //! instead of going to another worker.
 //!
-//! A connection that is handed over costs one message to the worker and one back, beside what it
-//! costs in any server. Streams that nobody reads ([`Events`]) hold lifecycle events without
-//! bound, and hold up messages: drop them when they are no longer wanted.
+//! A connection that is handed over costs one message through a queue in the kernel, beside what
+//! it costs in any server. Nothing comes back for it, but that workers report what has ended under
+//! schedules that count ([`Schedule::counts`]). Streams that nobody reads ([`Events`]) hold
+//! lifecycle events without bound, and hold up messages: drop them when they are no longer wanted.
 //!
 //! # Errors
 //!

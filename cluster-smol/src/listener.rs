@@ -62,13 +62,19 @@ impl TcpListener {
 
     /// The next connection.
     ///
-    /// It does not keep a worker from leaving: see [`accept_tracked`](Self::accept_tracked).
+    /// It does not keep a worker from leaving, and counts as finished at once where a schedule
+    /// asks how many connections workers have ([`Schedule::counts`](crate::Schedule::counts)): see
+    /// [`accept_tracked`](Self::accept_tracked).
     ///
     /// # Errors
     ///
-    /// Those of accept(2) and, when this worker is leaving, one of the kind
-    /// [`io::ErrorKind::NotConnected`] that holds a [`ListenerClosed`](crate::ListenerClosed):
-    /// end the loop then.
+    /// Those of accept(2) and, where the primary hands over, of recvmsg(2). If this process has no
+    /// descriptor left (`EMFILE`, `ENFILE`), the connection stays where it is: rest before trying
+    /// again.
+    ///
+    /// One of the kind [`io::ErrorKind::NotConnected`] says that no more will come: it holds a
+    /// [`ListenerClosed`](crate::ListenerClosed) when this worker is leaving, and does not when the
+    /// primary is gone. End the loop then.
     ///
     /// # Cancel safety
     ///
@@ -78,7 +84,8 @@ impl TcpListener {
         Ok((stream, peer))
     }
 
-    /// The next connection, as a stream that a worker that leaves gracefully waits for.
+    /// The next connection, as a stream that a worker that leaves gracefully waits for, and that
+    /// is one of its [unfinished](crate::Load::open) ones until it is dropped.
     ///
     /// # Errors
     ///
@@ -184,7 +191,8 @@ impl UnixListener {
         }
     }
 
-    /// The next connection. See [`TcpListener::accept`].
+    /// The next connection. It does not keep a worker from leaving, and counts as finished at
+    /// once: see [`TcpListener::accept`].
     ///
     /// # Errors
     ///
@@ -197,7 +205,8 @@ impl UnixListener {
         Ok(self.next().await?.0)
     }
 
-    /// The next connection, as a stream that a worker that leaves gracefully waits for.
+    /// The next connection, as a stream that a worker that leaves gracefully waits for, and that
+    /// is one of its [unfinished](crate::Load::open) ones until it is dropped.
     ///
     /// # Errors
     ///

@@ -12,9 +12,12 @@ use crate::listener::first;
 use crate::role::this_worker;
 use crate::shared::Shared;
 
-/// A UDP socket: in a worker, one that the workers of its cluster share, whatever the schedule;
-/// elsewhere, this process's own. Each datagram goes to one of those that receive, as the kernel
-/// likes. (Node: the same, `dgram` in a cluster.)
+/// A UDP socket: in a worker, one that the workers of its cluster share; elsewhere, this process's
+/// own. Each datagram goes to one of those that receive, as the kernel likes. (Node: the same,
+/// `dgram` in a cluster.)
+///
+/// Under [`Schedule::Sharded`](crate::Schedule::Sharded) each worker has a socket of its own on
+/// the address, and the datagrams of one peer go to one worker, as long as no other comes or goes.
 ///
 /// It is used as the [`smol::net::UdpSocket`] that it dereferences to. A worker that leaves
 /// gives up its share; the socket itself works until it is dropped.

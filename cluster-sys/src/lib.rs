@@ -9,6 +9,7 @@
 //!          ◀──events───        ◀─actions─
 //!            poll_fd           │
 //!                              ├─ link ── channel (socketpair, SCM_RIGHTS) ── the other side
+//!                              ├─ passage (SOCK_SEQPACKET, SCM_RIGHTS) ═▶ a worker's Arrivals
 //!                              ├─ process (pidfd), spawn (fork and exec)
 //!                              └─ socket (accept4), signal
 //! ```
@@ -62,6 +63,20 @@
 //! Limits are in [`limits`] and those of the crates below it. A host has no thread. Dropping a
 //! [`PrimaryHost`] closes its channels, which ends the workers, without waiting for them.
 //! `WorkerHost` ends the process when its channel ends by accident.
+//!
+//! A primary has both ends of a passage open for each worker of each listener that has
+//! connections. Where workers have sockets of their own, it has those open, too.
+//!
+//! # Errors
+//!
+//! What calls the operating system gives its error as [`std::io::Error`]; where something else can
+//! go wrong, there is a small type for it ([`SpawnError`](spawn::SpawnError), [`ForkError`],
+//! [`SendError`], …). What fails while nobody waits for an answer is told as [`Event::Error`], and
+//! the cluster goes on.
+//!
+//! # Features
+//!
+//! None.
 //!
 //! # Platform
 //!

@@ -34,6 +34,6 @@ pub const PATIENT_FROM: u64 = 3_000;
 /// Below so many connections a second, a primary is patient no longer.
 pub const PATIENT_BELOW: u64 = 1_500;
 
-/// How long a channel rests after the operating system refused to take a descriptor (too many
-/// are in flight, or memory is short) before it is tried again.
+/// How long a channel or a passage rests after the operating system refused to take a descriptor
+/// (too many are in flight, memory is short, or a passage is full) before it is tried again.
 pub const SEND_RETRY: Duration = Duration::from_millis(10);

@@ -10,6 +10,11 @@
 //! descriptor, and whoever receives it, the worker's application or the primary, has it alone: the
 //! kernel gives no message out twice. So nobody has to say that a connection is taken: what is no
 //! longer in the queue is. And what a worker has left there when it ends goes to another.
+//!
+//! A message carries one descriptor, no more, because each connection must be there to be taken,
+//! and to be taken back, alone: of several in one message, whoever receives the first has them
+//! all. (What they would save, row g of the bench shows: some 3 µs of processor time a descriptor,
+//! both sides together, if there are four in a message instead of one.)
 
 use std::collections::VecDeque;
 use std::io;

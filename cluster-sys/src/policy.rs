@@ -19,9 +19,11 @@ pub fn schedule_from_environment() -> Result<Option<Schedule>, UnknownSchedule> 
     named.map(|name| name.to_string_lossy().parse()).transpose()
 }
 
-/// How many descriptors of connections a primary holds if nothing else is said: a quarter of
-/// what it may have open (getrlimit(2), `RLIMIT_NOFILE`), at most [`BUDGET_DEFAULT`]. As many may
-/// be on their way between processes of a user who is not root (unix(7), `ETOOMANYREFS`).
+/// How many connections a primary answers for if nothing else is said, waiting and in passages
+/// together: a quarter of the descriptors that it may have open (getrlimit(2), `RLIMIT_NOFILE`), at
+/// most [`BUDGET_DEFAULT`]. As many as it may have open may be on their way between processes of a
+/// user who is not root (unix(7), `ETOOMANYREFS`); and each cluster of a process has a budget of
+/// its own.
 pub fn default_budget() -> usize {
     let open = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     usize::try_from(open / 4).unwrap_or(usize::MAX).clamp(1, BUDGET_DEFAULT)

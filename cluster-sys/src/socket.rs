@@ -40,9 +40,9 @@ impl ListenSocket {
     /// Makes a socket, binds it and listens.
     ///
     /// TCP: `SO_REUSEADDR` is set, and an IPv6 socket takes IPv4 connections too unless the spec
-    /// says otherwise (as in Node, which inherits both from libuv). UDP: bound, which is all. Unix: a name that begins with a NUL byte is an abstract
-    /// one; any other is a path. A file that is in the way is never removed, not even a socket
-    /// nobody listens on (`EADDRINUSE`, as in Node).
+    /// says otherwise (as in Node, which inherits both from libuv). UDP: bound, which is all. Unix:
+    /// a name that begins with a NUL byte is an abstract one; any other is a path. A file that is
+    /// in the way is never removed, not even a socket nobody listens on (`EADDRINUSE`, as in Node).
     ///
     /// # Errors
     ///

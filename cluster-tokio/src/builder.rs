@@ -85,16 +85,19 @@ impl Builder {
         self
     }
 
-    /// How many descriptors of connections the primary holds, waiting and on their way to workers
-    /// together; at least 1. Without this, it is a quarter of what `RLIMIT_NOFILE` allows the
-    /// process to have open, and at most 1,024. Further ones wait in the kernel.
+    /// How many connections the primary answers for, those that wait and those that workers were
+    /// handed and have not accepted together, before accepting pauses; at least 1. Further ones
+    /// wait in the kernel. Without this, it is a quarter of what `RLIMIT_NOFILE` allows the process
+    /// to have open, and at most 1,024. Each cluster of a process has a budget of its own.
     pub fn budget(mut self, connections: usize) -> Self {
         self.budget = connections;
         self
     }
 
     /// How long a worker that begins to listen gets less than its share of connections, growing
-    /// with time, so that it can warm up. Without this, it gets its share at once.
+    /// with time, so that it can warm up. Without this, it gets its share at once. Workers that
+    /// accept for themselves ([`Schedule::None`], [`Schedule::Sharded`]) and peers that stick to
+    /// their worker ([`Schedule::Sticky`]) know of no slow start.
     pub fn slow_start(mut self, time: Duration) -> Self {
         self.slow_start = time;
         self
@@ -110,11 +113,11 @@ impl Builder {
     /// Has the primary interrupt others for each connection, however fast they come.
     ///
     /// Without this, the thread that drives a primary with more than some 3,000 connections a
-    /// second runs under `SCHED_BATCH` (sched(7)) until there are fewer: where processors are
-    /// scarce, it waits its turn and accepts several connections at a time, which takes about a
-    /// third less of processor time a connection, and lets some wait for a few milliseconds when
-    /// other programs keep all processors busy. A processor that is free it gets at once all the
-    /// same. Workers do not inherit this; threads that it starts meanwhile do.
+    /// second runs under `SCHED_BATCH` (sched(7)) until there are fewer than half as many: where
+    /// processors are scarce, it waits its turn and accepts several connections at a time, which
+    /// takes about a third less of processor time a connection, and lets some wait for a few
+    /// milliseconds when other programs keep all processors busy. A processor that is free it gets
+    /// at once all the same. Workers do not inherit this; threads that it starts meanwhile do.
     pub fn eager(mut self) -> Self {
         self.eager = true;
         self

@@ -51,9 +51,10 @@
 //!
 //! Each side has one task, the driver, on the runtime on which it was started
 //! ([`Builder::start`], [`role`]); it ends with that runtime. A connection that is handed over
-//! costs one message to the worker and one back, beside what it costs in any server. Streams
-//! that no driver reads ([`Events`]) hold lifecycle events without bound, and hold up messages:
-//! drop them when they are no longer wanted.
+//! costs one message through a queue in the kernel, beside what it costs in any server. Nothing
+//! comes back for it, but that workers report what has ended under schedules that count
+//! ([`Schedule::counts`]). Streams that nobody reads ([`Events`]) hold lifecycle events without
+//! bound, and hold up messages: drop them when they are no longer wanted.
 //!
 //! # Errors
 //!

@@ -172,7 +172,8 @@ impl ThisWorker {
         }
     }
 
-    /// Binds a UDP address that the workers of this cluster share. (Node: `socket.bind`.)
+    /// Binds a UDP address that the workers of this cluster share, as [`UdpSocket`] says.
+    /// (Node: `socket.bind`.)
     ///
     /// # Errors
     ///
@@ -324,12 +325,20 @@ impl ThisWorker {
 
     /// Waits until this worker begins to leave, by its own will or because it was asked to:
     /// for graceful-shutdown hooks.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
     pub fn disconnecting(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         self.reached(Stage::Leaving)
     }
 
     /// Waits until the channel to the primary is closed, which ends the process unless this
     /// worker was leaving.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
     pub fn disconnected(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         self.reached(Stage::Gone)
     }

@@ -1,4 +1,4 @@
-//! UDP sockets, which workers share whatever the schedule.
+//! UDP sockets of workers: shared, or under `Sharded` one for each.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;

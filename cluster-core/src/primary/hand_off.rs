@@ -216,7 +216,7 @@ impl Primary {
             if self.listeners.at(id).is_some_and(|it| it.rotation.has_several()) {
                 self.mind(worker);
             }
-            // A descriptor was freed: no need to rest any longer.
+            // Its descriptor is freed as soon as it is sent: no need to rest any longer.
             self.accept_again(id);
         }
     }

@@ -239,7 +239,8 @@ pub enum Action {
         /// Which one.
         listener: ListenerId,
     },
-    /// Close the primary's copy of a connection.
+    /// Forget a connection, and close it if it is still here. Of one that was
+    /// [taken](Close::Taken) there is nothing left here but its name.
     Close {
         /// Which one.
         connection: HandleToken,
@@ -248,10 +249,10 @@ pub enum Action {
     },
 }
 
-/// Why the primary closes its copy of a connection.
+/// Why the primary has nothing more to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Close {
-    /// A worker has taken the connection.
+    /// A worker has taken the connection, and has it alone.
     Taken,
     /// No worker is left that could serve it.
     NoWorker,

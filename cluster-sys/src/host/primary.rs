@@ -66,7 +66,7 @@ pub struct PrimaryHost {
     accepted: u32,
     /// The core's next deadline.
     wait: Option<Instant>,
-    /// When links that the operating system refused are tried again, and which.
+    /// When links and passages that the operating system refused are tried again, and whose.
     retry: Option<(Instant, Vec<WorkerId>)>,
     settings: Arc<InForce>,
     hello: Hello,

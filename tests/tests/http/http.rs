@@ -56,8 +56,8 @@ pub(crate) fn connections_that_a_killed_worker_has_not_taken_go_to_others(runtim
     let (victim, pid) = example.workers().pop_first().expect("there are four");
     send(pid, Signal::SIGSTOP);
     processes::expect_stopped(pid);
-    // At most eight of these are handed to the stopped worker, and the first when its turn
-    // comes, which is before the others have had four.
+    // At most two of these are handed to the stopped worker, since its window is fresh, and the
+    // first when its turn comes, which is before the others have had four.
     let (answered, answers) = channel();
     for _ in 0..16 {
         let (target, answered) = (target.clone(), answered.clone());

@@ -1,6 +1,6 @@
 //! The primary's listeners and the workers that share them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
 use crate::id::{ListenerId, RequestId, WorkerId};
@@ -79,6 +79,7 @@ impl Listeners {
             place: Place::Binding { schedule, waiters: Vec::new() },
             data: Vec::new(),
             rotation: Rotation::default(),
+            listening: BTreeSet::new(),
             slots: Slots::new(),
             gate: Gate::Shut,
             complained: false,
@@ -119,6 +120,8 @@ pub(crate) struct Listener {
     pub(crate) data: Vec<u8>,
     /// The workers that share it.
     pub(crate) rotation: Rotation,
+    /// Those of them that have said that they listen.
+    pub(crate) listening: BTreeSet<WorkerId>,
     pub(crate) slots: Slots,
     pub(crate) gate: Gate,
     /// The application has heard that accepting fails, and not yet that it works again.
@@ -184,6 +187,7 @@ impl Listener {
     /// Takes `worker` out, as sharer and as waiter.
     pub(crate) fn forget(&mut self, worker: WorkerId) {
         self.rotation.leave(worker);
+        self.listening.remove(&worker);
         self.slots.release(worker);
         if let Place::Binding { waiters, .. } = &mut self.place {
             waiters.retain(|&(waiter, _)| waiter != worker);

@@ -20,8 +20,8 @@ use crate::stage::Stage;
 /// sent, then gives it back. Every `H` given to it comes back from `advance`, or is dropped with
 /// the encoder or with a message that was refused.
 ///
-/// Neither lane has an end: that [`user_waiting`](Self::user_waiting) grows is for the caller to
-/// notice, and the control messages under way are counted by the protocol that they belong to.
+/// The user lane has no end: that [`user_waiting`](Self::user_waiting) grows is for the caller to
+/// notice.
 pub struct Encoder<H> {
     control: ControlLane<H>,
     user: UserLane<H>,
@@ -43,8 +43,9 @@ impl<H> Encoder<H> {
     /// [`EncodeError::TooLarge`] beyond [`CONTROL_MAX`](crate::limits::CONTROL_MAX),
     /// [`EncodeError::HandleCount`] for a number of handles other than the message's,
     /// [`EncodeError::TooManyHandles`] beyond
-    /// [`HANDLES_PER_FRAME`](crate::limits::HANDLES_PER_FRAME), and [`EncodeError::Serialize`] if
-    /// the message refuses. Nothing is queued then, and the handles are dropped.
+    /// [`HANDLES_PER_FRAME`](crate::limits::HANDLES_PER_FRAME), [`EncodeError::Unread`] beyond
+    /// [`CONTROL_WAITING_MAX`](crate::limits::CONTROL_WAITING_MAX), and [`EncodeError::Serialize`]
+    /// if the message refuses. Nothing is queued then, and the handles are dropped.
     pub fn push_control<T: ControlMessage>(
         &mut self,
         message: &T,

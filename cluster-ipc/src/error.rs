@@ -30,6 +30,14 @@ pub enum EncodeError {
         /// How many were given.
         given: usize,
     },
+    /// The other side does not read: too many control messages wait for it.
+    #[error("{waiting} bytes wait to be read, {max} may")]
+    Unread {
+        /// How many bytes wait.
+        waiting: usize,
+        /// How many may.
+        max: usize,
+    },
     /// The control message refuses to be serialised.
     #[error("the control message cannot be serialised")]
     Serialize,

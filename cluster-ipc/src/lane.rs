@@ -7,8 +7,8 @@ use crate::error::EncodeError;
 use crate::header::{CREDIT_LEN, Flags, FrameKind, HEADER_LEN, Header};
 use crate::hello::Hello;
 use crate::limits::{
-    CHUNK_TARGET, CONTROL_MAX, FRAGMENT_MAX, HANDLES_PER_FRAME, MESSAGE_MAX, MESSAGE_OVERHEAD,
-    WINDOW,
+    CHUNK_TARGET, CONTROL_MAX, CONTROL_WAITING_MAX, FRAGMENT_MAX, HANDLES_PER_FRAME, MESSAGE_MAX,
+    MESSAGE_OVERHEAD, WINDOW,
 };
 use crate::message::ControlMessage;
 use crate::payload::Payload;
@@ -43,6 +43,10 @@ impl<H> ControlLane<H> {
         handles: impl IntoIterator<Item = H>,
     ) -> Result<(), EncodeError> {
         let (frame, riding) = (self.bytes.len(), self.handles.len());
+        let waiting = frame - self.start;
+        if waiting >= CONTROL_WAITING_MAX {
+            return Err(EncodeError::Unread { waiting, max: CONTROL_WAITING_MAX });
+        }
         let pushed = self.try_push(message, handles);
         if pushed.is_err() {
             self.bytes.truncate(frame);

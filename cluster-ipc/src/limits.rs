@@ -11,6 +11,10 @@ pub const HELLO_BUILD_MAX: usize = 64;
 /// The largest control message, in bytes.
 pub const CONTROL_MAX: usize = 64 * 1024;
 
+/// How many bytes of control messages may wait for a peer that does not read, before the next one
+/// is refused. As much as the answers to all that an honest worker may ask for at once.
+pub const CONTROL_WAITING_MAX: usize = 32 * 1024 * 1024;
+
 /// The largest piece of a user message that travels as one frame, in bytes. A control frame
 /// waits for no more than what is staged at a time, see [`CHUNK_TARGET`].
 pub const FRAGMENT_MAX: usize = 32 * 1024;

@@ -97,9 +97,12 @@ impl Primary {
     }
 
     pub(super) fn is_listening(&mut self, worker: WorkerId, id: ListenerId) {
-        let Some(listener) = self.listeners.at(id) else { return };
+        let Some(listener) = self.listeners.at_mut(id) else { return };
         if let (true, Some(address)) = (listener.rotation.contains(worker), listener.address()) {
             let address = address.clone();
+            if !listener.listening.insert(worker) {
+                return;
+            }
             if let (Some(account), Some(now)) = (self.ledger.account_mut(worker), self.now) {
                 account.listens(now);
             }

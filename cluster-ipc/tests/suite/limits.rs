@@ -57,6 +57,25 @@ fn hello_build_max() {
     assert!(Hello::new("b".repeat(HELLO_BUILD_MAX + 1)).is_err());
 }
 
+/// As many as may wait for a peer that does not read; when it does, more may.
+#[test]
+fn control_waiting_max() {
+    let (mut encoder, mut decoder) = greeted::<ToWorker>();
+    let (large, max) = (control(CONTROL_MAX - 1), CONTROL_WAITING_MAX);
+    let mut pushed = 0;
+    let refused = loop {
+        match encoder.push_control(&large, []) {
+            Ok(()) => pushed += 1,
+            Err(refused) => break refused,
+        }
+    };
+    let waiting = pushed * (8 + CONTROL_MAX - 1);
+    assert!(waiting - max < CONTROL_MAX + 8, "{waiting}");
+    assert_eq!(refused, EncodeError::Unread { waiting, max });
+    assert_eq!(transfer(&mut encoder, &mut decoder).len(), pushed);
+    encoder.push_control(&large, []).unwrap();
+}
+
 #[test]
 fn control_max() {
     let (mut encoder, mut decoder) = greeted();

@@ -282,6 +282,11 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, passage: &Outl
             }
             raw.say(&ToPrimary::Listening { listener }, None);
         }
+        "listens again and again" => {
+            for _ in 0..3 {
+                raw.say(&ToPrimary::Listening { listener }, None);
+            }
+        }
         "returns to no listener" => {
             raw.say(&ToPrimary::Returned { listener: nowhere, peer: None }, Some(null()));
         }
@@ -337,6 +342,7 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, passage: &Outl
 const ODDITIES: &[&str] = &[
     "answers to nothing",
     "closes again and again",
+    "listens again and again",
     "returns to no listener",
     "returns what it never had",
     "half a frame and the end",

@@ -15,7 +15,7 @@ use crate::account::Account;
 use crate::config::{Config, ConfigError};
 use crate::control::{ToPrimary, ToWorker};
 use crate::deadlines::{Deadlines, Reason};
-use crate::id::{FarewellId, Pid, WorkerId};
+use crate::id::{FarewellId, ListenerId, Pid, WorkerId};
 use crate::ledger::Ledger;
 use crate::life::{Fact, Life, News};
 use crate::limits::WORKERS_MAX;
@@ -63,6 +63,8 @@ pub struct Primary {
     candidates: Vec<Candidate>,
     /// All gates are shut because the budget is used up.
     over_budget: bool,
+    /// Listeners of which no more may wait for the sake of others.
+    crowding: BTreeSet<ListenerId>,
     /// The latest moment that it was told of.
     now: Option<Instant>,
     tokens_in: u64,
@@ -87,6 +89,7 @@ impl Primary {
             chosen: 0,
             candidates: Vec::new(),
             over_budget: false,
+            crowding: BTreeSet::new(),
             now: None,
             tokens_in: 0,
             tokens_out: 0,

@@ -20,7 +20,14 @@ impl Primary {
             all.into_iter().filter(|other| *other != id).for_each(|other| self.gate(other));
         }
         let sheds = self.config.overload() == Overload::Close;
-        let room = (sheds || self.ledger.waiting(id) < self.config.waiting()) && affordable;
+        let waiting = self.ledger.waiting(id);
+        let most = self.waiting_max();
+        if waiting >= most && waiting < self.config.waiting() {
+            self.crowding.insert(id);
+        } else {
+            self.crowding.remove(&id);
+        }
+        let room = (sheds || waiting < most) && affordable;
         let Some(listener) = self.listeners.at_mut(id) else { return };
         let gate = match (listener.gate, room) {
             (Gate::Shut, true) => Gate::Open,
@@ -31,6 +38,23 @@ impl Primary {
             listener.gate = gate;
             self.accept(id);
         }
+    }
+
+    /// How many may wait for a listener: where there are others, no more than the budget has left,
+    /// so that one from which nobody accepts leaves as much to them (Choudhury and Hahne, "Dynamic
+    /// queue length thresholds for shared-memory packet switches", 1998).
+    pub(super) fn waiting_max(&self) -> usize {
+        let most = self.config.waiting();
+        match self.listeners.iter().filter(|it| it.has_connections()).nth(1) {
+            Some(_) => most.min(self.config.budget().saturating_sub(self.ledger.len())),
+            None => most,
+        }
+    }
+
+    /// Something has left: listeners that left room to others may have some again.
+    pub(super) fn ease_crowding(&mut self) {
+        let all: Vec<_> = self.crowding.iter().copied().collect();
+        all.into_iter().for_each(|id| self.gate(id));
     }
 
     /// The operating system refuses: rest, and complain once.

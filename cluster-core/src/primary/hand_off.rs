@@ -127,7 +127,7 @@ impl Primary {
     fn shed(&mut self, id: ListenerId) {
         let waiting = self.ledger.waiting(id);
         if self.config.overload() == Overload::Close
-            && waiting > self.config.waiting()
+            && waiting > self.waiting_max()
             && let Some(newest) = self.ledger.remove(id, waiting - 1)
         {
             self.close(newest.token, Close::Overload);
@@ -141,6 +141,8 @@ impl Primary {
             self.over_budget = false;
             let all: Vec<_> = self.listeners.iter().map(|it| it.id).collect();
             all.into_iter().for_each(|id| self.gate(id));
+        } else if !self.crowding.is_empty() {
+            self.ease_crowding();
         }
     }
 

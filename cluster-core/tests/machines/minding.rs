@@ -1,7 +1,7 @@
 //! Connections that a worker does not take, though others could have them.
 
-use cluster_core::WorkerId;
 use cluster_core::limits::{STALLED_CHECK, STALLED_CHECKS, STALLED_CHECKS_MAX, WINDOW_START};
+use cluster_core::{Config, WorkerId};
 use insta::assert_snapshot;
 
 use crate::handing::{connect, sharing};
@@ -176,7 +176,7 @@ fn paused_at_one(world: &mut World) -> WorkerId {
 /// That it takes from one listener is no reason to let others wait at another.
 #[test]
 fn what_a_worker_takes_elsewhere_is_no_excuse_for_long() {
-    let mut world = World::new(cluster_core::Config::default());
+    let mut world = World::new(Config::default());
     let worker = paused_at_one(&mut world);
     world.connect(&tcp(80)).expect("somebody listens");
     world.drive();
@@ -194,7 +194,7 @@ fn what_a_worker_takes_elsewhere_is_no_excuse_for_long() {
 /// A listener that nobody accepts from keeps no other waiting.
 #[test]
 fn a_listener_that_is_paused_is_no_reason_to_let_others_wait() {
-    let mut world = World::new(cluster_core::Config::default());
+    let mut world = World::new(Config::default());
     paused_at_one(&mut world);
     connect(&mut world, 100);
     world.drive();
@@ -204,4 +204,27 @@ fn a_listener_that_is_paused_is_no_reason_to_let_others_wait() {
         world.drive();
         assert_eq!(served(&world), before + number);
     }
+}
+
+/// Nor do those that wait for it use up the budget of all.
+#[test]
+fn a_listener_that_is_paused_leaves_room_for_others() {
+    let config = Config::default().with_budget(64).expect("one");
+    let mut world = World::new(config);
+    let worker = paused_at_one(&mut world);
+    connect(&mut world, 200);
+    world.drive();
+    let before = served(&world);
+    for number in 1..=20 {
+        let held = world.primary.connections();
+        assert!((30..40).contains(&held), "half of the budget, and what is in flight: {held}");
+        world.connect(&tcp(81)).expect("somebody listens");
+        world.drive();
+        assert_eq!(served(&world), before + number);
+    }
+    // It goes on, and comes to all that is left in the kernel.
+    let all = world.shared.keys().copied().collect();
+    world.process(worker).application.listeners = all;
+    world.drive();
+    assert_eq!(served(&world), 220);
 }

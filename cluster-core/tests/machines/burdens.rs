@@ -1,9 +1,9 @@
-//! How much workers and the primary are given: windows, the budget, slow starts, loads; and what
-//! becomes of connections that are too many.
+//! How much workers and the primary are given: windows, the budget, loads; and what becomes of
+//! connections that are too many.
 
 use std::time::Duration;
 
-use cluster_core::limits::{BUDGET_DEFAULT, SLOW_START_LEAST, TAKEN_PROMPTLY, WINDOW_START};
+use cluster_core::limits::{BUDGET_DEFAULT, TAKEN_PROMPTLY, WINDOW_START};
 use cluster_core::primary::Close;
 use cluster_core::{
     Candidate, Choice, Config, ListenerId, Overload, Rule, Schedule, SlotId, View, WorkerId,
@@ -14,12 +14,12 @@ use crate::handing::{connect, sharing};
 use crate::world::process::Stage;
 use crate::world::{Turn, World, tcp};
 
-fn config(schedule: Schedule) -> Config {
+pub(crate) fn config(schedule: Schedule) -> Config {
     Config::new(schedule, 64, 8).expect("sensible")
 }
 
 /// A world with such settings, and workers that share port 80.
-fn sharing_with(config: Config, workers: usize) -> (World, Vec<WorkerId>) {
+pub(crate) fn sharing_with(config: Config, workers: usize) -> (World, Vec<WorkerId>) {
     let mut world = World::traced_with(config);
     let workers = (0..workers).map(|_| world.fork_listening(&[tcp(80)])).collect();
     world.partial_transcript();
@@ -204,33 +204,6 @@ fn a_death_makes_room_in_the_budget() {
         assert_eq!(world.primary.connections(), 1);
         assert_eq!(world.witness.untaken(fourth), 1, "the other is in flight now");
     }
-}
-
-/// A worker that has just begun to listen lets a part of its turns pass, and fewer as time does.
-#[test]
-fn a_slow_start() {
-    let slow = Duration::from_secs(10);
-    let (mut world, workers) = sharing_with(config(Schedule::RoundRobin).with_slow_start(slow), 1);
-    world.pass(slow);
-    let fresh = world.fork_listening(&[tcp(80)]);
-    let mut parts = Vec::new();
-    for seconds in [0, 5, 5] {
-        world.pass(Duration::from_secs(seconds));
-        let before = world.kernel.connections.len();
-        for _ in 0..1000 {
-            connect(&mut world, 1);
-            world.drive();
-        }
-        let all = world.kernel.connections[before..].iter();
-        let own = all.filter(|it| it.reader == Some(fresh)).count();
-        // Of the old one's share, in hundredths.
-        parts.push(own * 100 / (1000 - own));
-    }
-    let least = SLOW_START_LEAST as usize;
-    assert!((least - 3..=least + 3).contains(&parts[0]), "{parts:?}");
-    assert!((40..=60).contains(&parts[1]), "{parts:?}");
-    assert_eq!(parts[2], 100, "{parts:?}");
-    assert!(workers[0] < fresh);
 }
 
 /// Under a schedule that counts, workers say when connections have ended.

@@ -2,7 +2,7 @@
 //!
 //! * [`lifecycles`], [`ends`], [`sharing`], [`identity`], [`handing`], [`accepting`],
 //!   [`passages`], [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`], [`burdens`],
-//!   [`changes`]: golden transcripts, each ends with "and nothing else";
+//!   [`changes`], [`slow_starts`]: golden transcripts, each ends with "and nothing else";
 //! * [`every`]: the small space, exhausted;
 //! * [`random`]: the large one, by seed;
 //! * [`limits`]: each limit, reached.
@@ -26,4 +26,5 @@ mod random;
 mod sharding;
 mod sharing;
 mod slots;
+mod slow_starts;
 mod stalling;

@@ -1,8 +1,8 @@
 //! The machines of `cluster-core`, led through their lives in a world that is all in memory.
 //!
 //! * [`lifecycles`], [`ends`], [`sharing`], [`identity`], [`handing`], [`accepting`],
-//!   [`passages`], [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`], [`burdens`],
-//!   [`changes`], [`slow_starts`]: golden transcripts, each ends with "and nothing else";
+//!   [`passages`], [`refusals`], [`lending`], [`sharding`], [`slots`], [`stalling`], [`cordons`],
+//!   [`burdens`], [`changes`], [`slow_starts`]: golden transcripts, each ends with "and nothing else";
 //! * [`every`]: the small space, exhausted;
 //! * [`random`]: the large one, by seed;
 //! * [`limits`]: each limit, reached.
@@ -23,6 +23,7 @@ mod limits;
 mod minding;
 mod passages;
 mod random;
+mod refusals;
 mod sharding;
 mod sharing;
 mod slots;

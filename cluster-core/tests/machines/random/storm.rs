@@ -87,6 +87,7 @@ impl Storm {
         let config = settings(&mut chance);
         let mut world = World::new(config);
         world.room = 1 + chance.below(8);
+        world.kernel.passage_room = chance.odds(30).then(|| 1 + chance.below(4));
         let (unix, inherited) = (UnixName(b"/x".to_vec()), 3);
         world.kernel.inherited.insert(inherited, tcp(81));
         let all = [
@@ -99,7 +100,7 @@ impl Storm {
             Address::Inherited(inherited),
         ];
         let addresses = all[..=chance.below(all.len())].to_vec();
-        let clients = 20 + chance.below(200);
+        let clients = 20 + chance.below(400);
         let fury = 1 + chance.below(20);
         let slow_start = config.slow_start();
         Self { world, chance, schedules: 0, slow_start, addresses, clients, fury }
@@ -115,10 +116,7 @@ impl Storm {
                 self.incident();
             } else if self.chance.odds(15) {
                 let burst = if self.chance.odds(30) { 1 + self.chance.below(12) } else { 1 };
-                for _ in 0..burst.min(self.clients) {
-                    self.clients -= 1;
-                    self.connect();
-                }
+                self.come(burst);
             } else {
                 self.world.drive_by(&mut self.chance, 4);
             }
@@ -129,7 +127,7 @@ impl Storm {
     pub(super) fn calm_down(&mut self) {
         self.world.finish_retrieval();
         self.world.spawn_error = None;
-        self.world.kernel.exhausted = false;
+        (self.world.kernel.exhausted, self.world.kernel.crammed) = (false, false);
         for process in self.world.processes.values_mut() {
             if process.stage == Stage::Blocked {
                 process.stage = Stage::Running;
@@ -223,6 +221,7 @@ impl Storm {
         expected.sort_unstable();
         found.sort_unstable();
         assert_eq!(found, expected);
+        assert_eq!(self.world.outside().count(), 0, "all was put in");
         for passage in passages {
             assert_eq!(passage.copies, [Holder::Primary, Holder::Worker(passage.worker)]);
             assert!(passage.queue.is_empty(), "nothing is left in {passage:?}");
@@ -340,6 +339,14 @@ impl Storm {
         }
     }
 
+    /// So many clients come, as long as there are any.
+    fn come(&mut self, clients: usize) {
+        for _ in 0..clients.min(self.clients) {
+            self.clients -= 1;
+            self.connect();
+        }
+    }
+
     /// A client tries an address that somebody listens on.
     fn connect(&mut self) {
         let sockets = self.world.kernel.sockets.values();
@@ -351,7 +358,7 @@ impl Storm {
     }
 
     fn incident(&mut self) {
-        match self.chance.below(28) {
+        match self.chance.below(32) {
             0..=2 => self.fork(),
             3..=6 => self.listen(),
             7 => self.close_listener(),
@@ -365,6 +372,8 @@ impl Storm {
             18..=19 => self.cordon(),
             20..=21 => self.change_schedule(),
             22..=23 => self.lull(),
+            24..=25 => self.world.kernel.crammed = self.chance.odds(50),
+            26..=27 => self.hoard(),
             _ => {
                 let time = Duration::from_millis(self.chance.below(400) as u64);
                 self.world.pass(time);
@@ -389,7 +398,12 @@ impl Storm {
     }
 
     fn close_listener(&mut self) {
-        let Some(worker) = self.running() else { return };
+        if let Some(worker) = self.running() {
+            self.close_listener_of(worker);
+        }
+    }
+
+    fn close_listener_of(&mut self, worker: WorkerId) {
         let listeners = self.world.process(worker).application.listeners.clone();
         if let Some(listener) = self.chance.pick(&listeners) {
             self.world.close_listener(worker, listener);
@@ -460,16 +474,40 @@ impl Storm {
 
     /// Somebody is blocked, and nothing else happens: for long enough to be found out.
     fn lull(&mut self) {
-        if let Some(worker) = self.running() {
+        self.world.kernel.crammed |= self.chance.odds(25);
+        let blocked = self.sharing();
+        if let Some(worker) = blocked {
             self.world.process(worker).stage = Stage::Blocked;
         }
-        for _ in 0..self.clients.min(4) {
-            self.clients -= 1;
-            self.connect();
-        }
-        for _ in 0..1 + self.chance.below(4) {
+        self.come(8);
+        for _ in 0..1 + self.chance.below(6) {
             self.world.pass(STALLED_CHECK);
             self.world.drive_by(&mut self.chance, 40);
+        }
+        if let Some(worker) = blocked.filter(|_| self.chance.odds(50)) {
+            let stage = &mut self.world.process(worker).stage;
+            if *stage == Stage::Blocked {
+                *stage = Stage::Running;
+            }
+            self.world.drive_by(&mut self.chance, 20);
+        }
+    }
+
+    /// Somebody takes nothing of what it is handed, and takes some when it is about to be taken
+    /// back.
+    fn hoard(&mut self) {
+        let Some(worker) = self.sharing() else { return };
+        self.world.process(worker).application.appetite = 0;
+        self.come(8);
+        self.world.drive_by(&mut self.chance, 60);
+        let process = self.world.process(worker);
+        if process.runs() {
+            process.application.appetite = 1 + self.chance.below(4);
+            match self.chance.below(3) {
+                0 => self.world.leave(worker),
+                _ => self.close_listener_of(worker),
+            }
+            self.world.drive_by(&mut self.chance, 20);
         }
     }
 
@@ -486,6 +524,11 @@ impl Storm {
 
     fn running(&mut self) -> Option<WorkerId> {
         self.one(Process::runs)
+    }
+
+    /// One that may be handed something.
+    fn sharing(&mut self) -> Option<WorkerId> {
+        self.one(|it| it.runs() && !it.application.passages.is_empty())
     }
 
     fn one(&mut self, which: impl Fn(&Process) -> bool) -> Option<WorkerId> {

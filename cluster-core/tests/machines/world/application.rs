@@ -56,6 +56,7 @@ impl World {
 
     pub(crate) fn cordon(&mut self, worker: WorkerId) {
         self.trace(">", || format!("cordon {worker}"));
+        self.tally.cordons += usize::from(!self.primary.is_cordoned(worker));
         self.primary().cordon(worker).expect("a worker there is");
         self.drain_primary();
         assert!(self.primary.is_cordoned(worker));

@@ -59,6 +59,10 @@ pub(crate) struct Kernel {
     pub(crate) inherited: BTreeMap<u32, Address>,
     /// No descriptors are left for the primary.
     pub(crate) exhausted: bool,
+    /// Too many descriptors are on their way: none more is sent.
+    pub(crate) crammed: bool,
+    /// How many connections fit into a passage, if that is to be few.
+    pub(crate) passage_room: Option<usize>,
     /// Clients that waited in a backlog when the last copy of the socket was closed.
     pub(crate) reset: usize,
     ports: u16,

@@ -9,6 +9,7 @@
 pub(crate) mod chance;
 pub(crate) mod kernel;
 pub(crate) mod process;
+pub(crate) mod tally;
 pub(crate) mod witness;
 
 mod application;
@@ -31,6 +32,7 @@ use chance::Chance;
 use kernel::{Kernel, Number, Place};
 use process::{End, Process, Stage, Work};
 use retrieval::{Outgoing, Retrieval, Then};
+use tally::Tally;
 use witness::Witness;
 
 pub(crate) struct World {
@@ -69,33 +71,6 @@ enum Trace {
     Printed,
 }
 
-/// What happened, in figures.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) steps: usize,
-    /// All that was done, but for looking into queues.
-    pub(crate) deeds: usize,
-    pub(crate) accept_failures: usize,
-    /// Connections that workers accepted themselves.
-    pub(crate) accepted_by_workers: usize,
-    /// Connections that the primary accepted in place of workers with sockets of their own.
-    pub(crate) rescued: usize,
-    pub(crate) returned: usize,
-    /// Connections that were taken back from workers that had closed their listeners.
-    pub(crate) taken_back: usize,
-    /// Connections that were taken back from workers that did not take them.
-    pub(crate) rescued_untaken: usize,
-    /// Connections that were found in the passages of workers that had gone.
-    pub(crate) recovered: usize,
-    /// Connections that workers took while the primary took back the rest.
-    pub(crate) raced: usize,
-    /// How often a worker was asked whether it is awake.
-    pub(crate) probes: usize,
-    pub(crate) slots_refused: usize,
-    /// How often the primary held as many connections as it may.
-    pub(crate) budget_reached: usize,
-}
-
 /// One thing that can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -107,6 +82,8 @@ pub(crate) enum Turn {
     ReadDown(WorkerId),
     Work(WorkerId),
     ReadUp(WorkerId),
+    /// The primary's host puts into a worker's passages what they did not take before.
+    Send(WorkerId),
     /// The primary's host looks what a worker has taken.
     Look(WorkerId),
     /// The primary's host begins to take back what is in a passage that stays open.
@@ -183,6 +160,7 @@ impl World {
         }
         turns.extend(self.inspected.iter().map(|listener| Turn::Inspect(*listener)));
         turns.extend(self.rescues.iter().map(|(worker, of)| Turn::Rescue(*worker, *of)));
+        turns.extend(self.unsent().map(Turn::Send));
         turns.extend(self.takers().map(Turn::Look));
         for (&worker, process) in &self.processes {
             turns.extend(process.turns(worker));
@@ -215,6 +193,7 @@ impl World {
             Turn::Work(worker) => self.work(worker),
             Turn::ReadUp(worker) => self.read_up(worker),
             Turn::Accept(place) => self.accept(place),
+            Turn::Send(worker) => self.send_again(worker),
             Turn::Look(worker) => self.look(worker),
             Turn::Rescue(worker, listener) => {
                 self.rescues.remove(&(worker, listener));
@@ -323,6 +302,7 @@ impl Turn {
             | Self::Inspect(_)
             | Self::WriteDown(_)
             | Self::ReadUp(_)
+            | Self::Send(_)
             | Self::Look(_)
             | Self::Rescue(..)
             | Self::Accept(_)

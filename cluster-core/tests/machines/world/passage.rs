@@ -27,8 +27,14 @@ impl Kernel {
         number
     }
 
+    /// Whether one more connection goes in.
+    pub(crate) fn takes_in(&self, passage: Number) -> bool {
+        !self.crammed && self.passage_room.is_none_or(|room| self.inside(passage) < room)
+    }
+
     /// The primary puts a connection in, and has no copy of it any more.
     pub(crate) fn put(&mut self, passage: Number, handoff: HandoffId, connection: Number) {
+        assert!(self.takes_in(passage), "refused");
         let it = self.passages.get_mut(&passage).expect("is open");
         assert!(it.copies.contains(&Holder::Primary), "put in by the primary");
         it.queue.push_back((handoff, connection));

@@ -265,7 +265,18 @@ impl World {
             let then = Input::Received { worker, message, handle: None };
             return self.retrieve(worker, Some(listener), Then::Close(then));
         }
+        let woken = message == ToPrimary::Awake;
+        let mut rescued = if woken { self.places_rescued(worker) } else { Vec::new() };
         self.tell_primary(Input::Received { worker, message, handle: number.map(token) });
+        rescued.retain(|it| !self.places_rescued(worker).contains(it));
+        self.tally.slots_given_back += rescued.len();
+    }
+
+    /// The sockets of a worker's own from which the primary accepts.
+    fn places_rescued(&self, worker: WorkerId) -> Vec<Place> {
+        let adopted = self.processes[&worker].application.adopted.iter();
+        let places = adopted.map(|(listener, slot)| (*listener, *slot));
+        places.filter(|it| self.kernel.sockets.get(it).is_some_and(|it| it.accepting)).collect()
     }
 
     /// All that the worker said has been received, and its end is closed.
@@ -320,6 +331,12 @@ impl World {
             assert!(untaken <= most, "worker {worker} holds {untaken} untaken");
         }
         assert!(in_flight.len() <= self.config.budget(), "no more is in flight than may be");
+        for (worker, handoff, number) in self.outside() {
+            let copies = &self.kernel.connections[number].copies;
+            let owner = self.witness.in_flight.get(&handoff);
+            assert_eq!(owner, Some(&(worker, number)), "it goes to whom it was handed");
+            assert_eq!(*copies, [Holder::Primary], "what has not gone in is the primary's");
+        }
         let accepts = self.kernel.sockets.values().any(|it| it.accepting);
         assert!(!accepts || held < self.config.budget(), "no more is accepted than may be");
         let kernels = |listener| self.shared[&listener] == Sharing::Kernel;

@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use cluster_core::primary::Input;
 use cluster_core::{HandleName, HandoffId, ListenerId, WorkerId};
 
-use super::World;
 use super::kernel::{Holder, Number};
 use super::process::{End, Stage};
+use super::{World, words};
 
 /// The host's book of one passage.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     passage: Number,
+    /// What is to be put in.
+    outside: VecDeque<(HandoffId, Number)>,
     /// What was put in, and what nobody knows to be taken.
     untold: VecDeque<HandoffId>,
 }
@@ -41,8 +43,7 @@ impl World {
     /// A passage for a listener of a worker, with which its grant begins.
     pub(super) fn open_passage(&mut self, worker: WorkerId, listener: ListenerId) -> Number {
         let passage = self.kernel.open_passage(worker, listener);
-        let outgoing = Outgoing { passage, untold: VecDeque::new() };
-        let before = self.outgoing.insert((worker, listener), outgoing);
+        let before = self.outgoing.insert((worker, listener), Outgoing::new(passage));
         assert!(before.is_none(), "the one before was closed before the next grant");
         passage
     }
@@ -62,13 +63,56 @@ impl World {
         assert!(connection.copies.contains(&Holder::Primary), "the primary has a copy");
         self.witness.handed(handoff, worker, number);
         if let Some(outgoing) = self.outgoing.get_mut(&(worker, listener)) {
-            outgoing.untold.push_back(handoff);
-            self.kernel.put(outgoing.passage, handoff, number);
+            outgoing.outside.push_back((handoff, number));
+            if outgoing.outside.len() == 1 && !self.flush(worker).contains(&number) {
+                self.tally.refused += 1;
+                let name = words::letter(number);
+                self.trace(">", || format!("{name} does not go into the passage to {worker}"));
+            }
         } else {
             // What it is told of its worker next makes the primary take it back by itself.
             let process = &self.processes[&worker];
             let ends = process.link.primary_end == End::Closed || process.stage == Stage::Reaped;
             assert!(ends, "a passage comes first");
+        }
+    }
+
+    /// Puts into a worker's passages what there is, as far as they take it: what goes in is out of
+    /// the primary's hands.
+    fn flush(&mut self, worker: WorkerId) -> Vec<Number> {
+        let mut sent = Vec::new();
+        for (_, it) in self.outgoing.iter_mut().filter(|((of, _), _)| *of == worker) {
+            while self.kernel.takes_in(it.passage)
+                && let Some((handoff, number)) = it.outside.pop_front()
+            {
+                it.untold.push_back(handoff);
+                self.kernel.put(it.passage, handoff, number);
+                sent.push(number);
+            }
+        }
+        sent
+    }
+
+    /// The workers for which there is something that their passages did not take, and do now.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = WorkerId> {
+        let unsent = |it: &Outgoing| !it.outside.is_empty() && self.kernel.takes_in(it.passage);
+        let unsent = self.outgoing.iter().filter(move |(_, it)| unsent(it));
+        unsent.map(|((worker, _), _)| *worker)
+    }
+
+    /// The connections that are on their way to workers, and still in the primary's hands.
+    pub(crate) fn outside(&self) -> impl Iterator<Item = (WorkerId, HandoffId, Number)> {
+        self.outgoing.iter().flat_map(|((worker, _), it)| {
+            it.outside.iter().map(|(handoff, number)| (*worker, *handoff, *number))
+        })
+    }
+
+    pub(super) fn send_again(&mut self, worker: WorkerId) {
+        let sent = self.flush(worker);
+        self.tally.sent_late += sent.len();
+        for number in sent {
+            let name = words::letter(number);
+            self.trace(">", || format!("{name} goes into the passage to {worker}"));
         }
     }
 
@@ -134,16 +178,14 @@ impl World {
         let Some(Retrieval { worker, outgoing, back, then }) = self.retrieval.take() else {
             return;
         };
-        let mut taken = Vec::new();
-        for (place, Outgoing { passage, untold }) in outgoing {
+        let (mut taken, mut unsent) = (Vec::new(), Vec::new());
+        for (place, Outgoing { passage, outside, untold }) in outgoing {
             assert_eq!(self.kernel.inside(passage), 0, "all is out");
             taken.extend(untold.into_iter().filter(|it| !back.contains(it)));
+            unsent.extend(outside.into_iter().map(|(handoff, _)| handoff));
             match then {
                 Then::Close(_) => self.kernel.close(passage, Holder::Primary),
-                Then::GoOn => {
-                    let empty = Outgoing { passage, untold: VecDeque::new() };
-                    self.outgoing.insert(place, empty);
-                }
+                Then::GoOn => drop(self.outgoing.insert(place, Outgoing::new(passage))),
             }
         }
         match then {
@@ -152,26 +194,35 @@ impl World {
                 self.tell_primary(closed);
                 self.tell_taken(worker, taken);
                 self.tally.taken_back += back.len();
-                self.tell_taken_back(worker, back);
+                self.tally.unsent_taken_back += unsent.len();
+                self.tell_taken_back(worker, back.into_iter().chain(unsent));
             }
             Then::Close(end) => {
                 self.tell_taken(worker, taken);
                 self.tally.recovered += back.len();
+                self.tally.unsent_recovered += unsent.len();
                 self.witness.gone(worker);
                 self.tell_primary(end);
             }
             Then::GoOn => {
                 self.tell_taken(worker, taken);
                 self.tally.rescued_untaken += back.len();
-                self.tell_taken_back(worker, back);
+                self.tally.unsent_rescued += unsent.len();
+                self.tell_taken_back(worker, back.into_iter().chain(unsent));
             }
         }
     }
 
-    fn tell_taken_back(&mut self, worker: WorkerId, back: Vec<HandoffId>) {
+    fn tell_taken_back(&mut self, worker: WorkerId, back: impl Iterator<Item = HandoffId>) {
         for handoff in back {
             self.witness.settled(worker, handoff);
             self.tell_primary(Input::TakenBack { worker, handoff });
         }
+    }
+}
+
+impl Outgoing {
+    const fn new(passage: Number) -> Self {
+        Self { passage, outside: VecDeque::new(), untold: VecDeque::new() }
     }
 }

@@ -2,8 +2,8 @@
 
 use cluster_core::primary::{Action, Close, Event, Input};
 use cluster_core::{
-    Address, HandleName, HandleToken, ListenerId, Output, Pid, RequestId, Schedule, Sharing,
-    SlotId, ToPrimary, ToWorker, WorkerId,
+    Address, HandleName, HandleToken, ListenerId, Output, Overload, Pid, RequestId, Schedule,
+    Sharing, SlotId, ToPrimary, ToWorker, WorkerId,
 };
 
 use super::kernel::{self, Holder, Number, Place, TOO_MANY_FILES};
@@ -80,15 +80,38 @@ impl World {
             Action::ResumeAccept { listener, slot } => self.accept_from((listener, slot), true),
             Action::PauseAccept { listener, slot } => self.accept_from((listener, slot), false),
             Action::CloseListener { listener } => self.close_sockets(listener),
-            Action::Close { connection, why } => {
-                let number = number_of(&connection);
-                // Its own copy of what is taken was closed when it was put in.
-                if why != Close::Taken {
-                    self.kernel.close(number, Holder::Primary);
-                }
-                self.kernel.connections[number].closed = Some(why);
-            }
+            Action::Close { connection, why } => self.close(number_of(&connection), why),
         }
+    }
+
+    /// Nobody's connection is closed but for a reason that is true.
+    fn close(&mut self, number: Number, why: Close) {
+        let connection = &self.kernel.connections[number];
+        let listener = connection.listener;
+        match why {
+            // Its own copy of what is taken was closed when it was put in.
+            Close::Taken => assert!(!connection.copies.contains(&Holder::Primary), "it is out"),
+            Close::NoWorker => {
+                let sockets = self.kernel.sockets_of(Holder::Primary);
+                let shared = sockets.contains(&(listener, SlotId(0)));
+                assert!(!shared, "closed for want of a worker: {connection:?}");
+            }
+            Close::Overload => {
+                let in_flight = self.witness.connections_in_flight();
+                let waits = |(number, it): &(Number, &kernel::Connection)| {
+                    let here = it.listener == listener && it.copies.contains(&Holder::Primary);
+                    here && !in_flight.contains(number)
+                };
+                let waiting = self.kernel.connections.iter().enumerate().filter(waits).count();
+                let too_many = waiting > self.config.waiting() && !connection.returned;
+                assert!(too_many && self.config.overload() == Overload::Close, "{connection:?}");
+            }
+            Close::Unexpected => panic!("nothing came that should not: {connection:?}"),
+        }
+        if why != Close::Taken {
+            self.kernel.close(number, Holder::Primary);
+        }
+        self.kernel.connections[number].closed = Some(why);
     }
 
     fn say(&mut self, worker: WorkerId, message: ToWorker) {

@@ -436,7 +436,8 @@ impl Primary {
             let listed = self.ledger.workers_in_flight().filter(|it| it == worker).count();
             let account = self.ledger.account(*worker);
             assert_eq!(listed, account.map_or(0, |it| it.untaken), "counted as listed");
-            let most = self.config.window() + self.listeners.of(*worker).len();
+            let of: BTreeSet<_> = self.ledger.in_flight_to(*worker).map(|it| it.listener).collect();
+            let most = self.config.window() + of.len();
             assert!(listed <= most, "no more than the window, and one of each listener");
             assert!(account.is_none_or(|it| it.window() <= self.config.window()), "nor more");
         }

@@ -12,7 +12,7 @@ use cluster_ipc::limits::{
     CONTROL_MAX, FRAGMENT_MAX, HANDLES_HELD_MAX, HANDLES_PER_FRAME, MESSAGE_OVERHEAD, WINDOW,
 };
 use cluster_ipc::{Encoding, Frame, Payload};
-use cluster_sys::channel::HANDLES_MAX;
+use cluster_sys::channel::{Channel, HANDLES_MAX};
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 
@@ -316,10 +316,17 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, passage: &Outl
                 raw.write(&frame(CREDIT, 0, 0, &u32::MAX.to_le_bytes()), &[]);
             }
         }
+        _ => abuse(conduct, &passage.0),
+    }
+}
+
+/// What can be done to the end of a passage.
+fn abuse(conduct: &str, passage: &Channel) {
+    match conduct {
         "writes into its passage" => {
             let null = File::open("/dev/null").unwrap();
             let full = loop {
-                match passage.0.send(b"not a slip", &[null.as_fd()]) {
+                match passage.send(b"not a slip", &[null.as_fd()]) {
                     Ok(_) => {}
                     Err(error) => break error,
                 }
@@ -327,12 +334,12 @@ fn be_strange(conduct: &str, raw: &mut Raw, listener: ListenerId, passage: &Outl
             let expected = [Errno::EAGAIN, Errno::ETOOMANYREFS].map(|it| Some(it as i32));
             assert!(expected.contains(&full.raw_os_error()), "{full}");
         }
-        "has descriptors added in its passage" => add_descriptors(&passage.0),
+        "has descriptors added in its passage" => add_descriptors(passage),
         "shuts its passage down" => {
-            shutdown(passage.0.as_fd().as_raw_fd(), Shutdown::Both).unwrap();
+            shutdown(passage.as_fd().as_raw_fd(), Shutdown::Both).unwrap();
         }
         "shuts its passage for itself" => {
-            shutdown(passage.0.as_fd().as_raw_fd(), Shutdown::Read).unwrap();
+            shutdown(passage.as_fd().as_raw_fd(), Shutdown::Read).unwrap();
         }
         _ => panic!("no such conduct: {conduct}"),
     }

@@ -14,6 +14,10 @@ pub const ACCEPTS_PER_TURN: usize = 32;
 /// How many reads one channel gets in one turn of the host.
 pub const READS_PER_TURN: usize = 4;
 
+/// At how many ports a group of sockets tries to be, if it may be at any: each may be taken by
+/// others between the moment when it is found free and that when it is bound.
+pub const PORTS_TRIED: usize = 16;
+
 /// A worker that has no more free descriptors than this looks whether there is one for a
 /// connection before it takes it.
 pub const DESCRIPTORS_SPARE: u64 = 32;

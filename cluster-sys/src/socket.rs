@@ -148,21 +148,20 @@ impl ListenSocket {
         self.socket.into()
     }
 
-    /// Finds out whether an address could be bound, by binding and not listening.
-    fn probe(spec: &ListenSpec) -> io::Result<Socket> {
-        let (Address::Tcp(address) | Address::Udp(address)) = &spec.address else {
-            return Err(Errno::EOPNOTSUPP.into());
+    /// Finds out where an address could be bound, with the real port instead of port 0, by binding
+    /// and not listening.
+    fn probe(spec: &ListenSpec) -> io::Result<Address> {
+        let (kind, asked) = match &spec.address {
+            Address::Tcp(address) => (Type::STREAM, *address),
+            Address::Udp(address) => (Type::DGRAM, *address),
+            _ => return Err(Errno::EOPNOTSUPP.into()),
         };
-        let kind = match &spec.address {
-            Address::Udp(_) => Type::DGRAM,
-            _ => Type::STREAM,
-        };
-        let socket = new_socket(Domain::for_address(*address), kind)?;
+        let socket = new_socket(Domain::for_address(asked), kind)?;
         if kind == Type::STREAM || spec.reuse_address {
             socket.set_reuse_address(true)?;
         }
-        bind_inet(&socket, *address, spec, false)?;
-        Ok(socket)
+        let found = bind_inet(&socket, asked, spec, false)?;
+        Ok(if kind == Type::STREAM { Address::Tcp(found) } else { Address::Udp(found) })
     }
 
     fn bind_as(spec: &ListenSpec, reuse_port: bool) -> io::Result<Self> {

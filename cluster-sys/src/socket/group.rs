@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use super::ListenSocket;
 use super::spread::{Kind, attach};
+use crate::limits::PORTS_TRIED;
 
 /// A group of listening (or, for UDP, bound) sockets with `SO_REUSEPORT` on one address, of
 /// which a program chooses one for each connection or datagram.
@@ -27,24 +28,46 @@ pub struct ListenGroup {
 
 impl ListenGroup {
     /// A group of one socket. An address that is in use is an error, also if it is used with
-    /// `SO_REUSEPORT`.
+    /// `SO_REUSEPORT`, and if all who use it reuse addresses. If two bind the same one at the same
+    /// moment, both may hear so.
     ///
     /// # Errors
     ///
     /// As for [`ListenSocket::bind`]; `EOPNOTSUPP` for an address that is neither TCP nor UDP.
     pub fn bind(spec: &ListenSpec) -> io::Result<Self> {
+        Self::bind_found(spec, ListenSocket::probe)
+    }
+
+    /// `probe` says where nobody is bound, with the real port instead of port 0. With the option,
+    /// bind(2) would let us join whoever has it already; and for port 0, the kernel may choose a
+    /// port that somebody has (UDP).
+    fn bind_found(
+        spec: &ListenSpec,
+        mut probe: impl FnMut(&ListenSpec) -> io::Result<Address>,
+    ) -> io::Result<Self> {
         let (kind, asked) = match &spec.address {
             Address::Tcp(address) => (Kind::Connections, *address),
             Address::Udp(address) => (Kind::Datagrams, *address),
             _ => return Err(Errno::EOPNOTSUPP.into()),
         };
-        if asked.port() != 0 {
-            // With the option, bind(2) would let us join whoever has it already.
-            drop(ListenSocket::probe(spec)?);
+        let mut tries = if asked.port() == 0 { PORTS_TRIED } else { 1 };
+        loop {
+            tries -= 1;
+            match probe(spec).and_then(|found| Self::bind_alone(spec, kind, found)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+                bound => return bound,
+            }
         }
-        let first = ListenSocket::bind_reusing_port(spec)?;
-        let spec = ListenSpec { address: first.local_address().clone(), ..spec.clone() };
+    }
+
+    /// Whoever has bound the address since it was found free has a socket in front of ours. The
+    /// program would be theirs, too, and so it comes only when nobody else is there. Those who come
+    /// later are behind ours, where it sends nothing.
+    fn bind_alone(spec: &ListenSpec, kind: Kind, found: Address) -> io::Result<Self> {
+        let spec = ListenSpec { address: found, ..spec.clone() };
+        let first = ListenSocket::bind_reusing_port(&spec)?;
         let group = Self { spec, kind, sockets: vec![first] };
+        group.refuse_more_than(1)?;
         group.spread(&[0])?;
         Ok(group)
     }
@@ -58,9 +81,7 @@ impl ListenGroup {
     /// that places are not what they seem.
     pub fn open(&mut self) -> io::Result<usize> {
         let socket = ListenSocket::bind_reusing_port(&self.spec)?;
-        if self.members()? > self.sockets.len() + 1 {
-            return Err(Errno::EADDRINUSE.into());
-        }
+        self.refuse_more_than(self.sockets.len() + 1)?;
         self.sockets.push(socket);
         Ok(self.sockets.len() - 1)
     }
@@ -92,6 +113,11 @@ impl ListenGroup {
     /// Those of getsockopt(2): for datagrams, that is not known.
     pub fn queued(&self) -> io::Result<Vec<u32>> {
         self.sockets.iter().map(ListenSocket::queued).collect()
+    }
+
+    /// With others among ours, places are not what they seem.
+    fn refuse_more_than(&self, ours: usize) -> io::Result<()> {
+        if self.members()? > ours { Err(Errno::EADDRINUSE.into()) } else { Ok(()) }
     }
 
     /// How many sockets of this machine have the address, ours included. (proc(5):
@@ -146,7 +172,83 @@ fn count(table: &str, name: &str, kind: Kind) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpStream, UdpSocket};
+
     use super::*;
+
+    /// Another cluster binds what was found free before we do: whatever it has is its own.
+    #[test]
+    fn an_address_that_others_take_after_the_probe_is_in_use() {
+        for address in HOSTS {
+            let mut others = Vec::new();
+            let bound = ListenGroup::bind_found(&ListenSpec::new(address(0)), |spec| {
+                taken(spec, &mut others)
+            });
+            assert_in_use(bound);
+            assert_eq!(others.len(), PORTS_TRIED);
+            let other = others.pop().unwrap();
+            let mut probes = 0;
+            let bound = ListenGroup::bind_found(&other.spec, |spec| {
+                probes += 1;
+                Ok(spec.address.clone())
+            });
+            assert_in_use(bound);
+            assert_eq!(probes, 1, "there is no other port");
+            // As it was spread before.
+            assert_eq!(reached(&other), [false, true]);
+        }
+    }
+
+    /// Where any port will do, there is another one.
+    #[test]
+    fn a_port_that_others_take_after_the_probe_is_left_to_them() {
+        for address in HOSTS {
+            let (mut others, mut probes) = (Vec::new(), 0);
+            let group = ListenGroup::bind_found(&ListenSpec::new(address(0)), |spec| {
+                probes += 1;
+                if probes < PORTS_TRIED {
+                    taken(spec, &mut others)
+                } else {
+                    ListenSocket::probe(spec)
+                }
+            });
+            let group = group.unwrap();
+            assert_eq!(probes, PORTS_TRIED);
+            assert!(others.iter().all(|other| other.local_address() != group.local_address()));
+            assert_eq!(reached(&group), [true]);
+        }
+    }
+
+    /// Finds a free address, and is at once overtaken by a group of two.
+    fn taken(spec: &ListenSpec, others: &mut Vec<ListenGroup>) -> io::Result<Address> {
+        let address = ListenSocket::probe(spec)?;
+        let mut other = ListenGroup::bind(&ListenSpec::new(address.clone()))?;
+        other.open()?;
+        other.spread(&[1])?;
+        others.push(other);
+        Ok(address)
+    }
+
+    /// Sends a group something to accept or receive, and says where it has come.
+    fn reached(group: &ListenGroup) -> Vec<bool> {
+        match *group.local_address() {
+            Address::Tcp(address) => drop(TcpStream::connect(address).unwrap()),
+            Address::Udp(address) => {
+                let client = UdpSocket::bind(SocketAddr::new(address.ip(), 0)).unwrap();
+                client.send_to(b"x", address).unwrap();
+            }
+            ref other => panic!("{other}"),
+        }
+        let mut all: Vec<_> =
+            group.sockets.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)).collect();
+        assert_eq!(poll(&mut all, PollTimeout::from(30_000_u16)), Ok(1));
+        group.waiting().unwrap()
+    }
+
+    #[track_caller]
+    fn assert_in_use(bound: io::Result<ListenGroup>) {
+        assert_eq!(bound.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
 
     #[cfg(target_endian = "little")]
     #[test]
@@ -175,4 +277,10 @@ mod tests {
         assert_eq!(count(&table, &name, Kind::Datagrams), 1);
         assert_eq!(count(head, &name, Kind::Connections), 0);
     }
+
+    /// Addresses of a host of their own: no client's own port can be in the way.
+    const HOSTS: [fn(u16) -> Address; 2] = [
+        |port| Address::Tcp(SocketAddr::from(([127, 0, 78, 1], port))),
+        |port| Address::Udp(SocketAddr::from(([127, 0, 78, 2], port))),
+    ];
 }

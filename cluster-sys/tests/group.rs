@@ -3,7 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use cluster_core::{Address, ListenSpec, UnixName};
 use cluster_sys::socket::{AcceptError, ListenGroup, ListenSocket};
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt};
 use nix::unistd::{Uid, setuid};
 
-use crate::support::{alone, wait_readable};
+use crate::support::arrange::have_two_ports;
+use crate::support::{alone, skip, wait_readable};
 
 #[test]
 fn connections_go_to_every_place_and_to_no_other() {
@@ -29,6 +31,26 @@ fn connections_go_to_every_place_and_to_no_other() {
     group.spread(&[2, 0]).unwrap();
     let two = connect(&group, address, 200);
     assert!(two[0] > 50 && two[1] == 0 && two[2] > 50, "{two:?}");
+}
+
+#[test]
+fn connections_over_ipv6_are_spread_and_those_over_ipv4_with_them() {
+    for (host, by) in [("::1", "::1"), ("::", "::1"), ("::", "127.0.0.1")] {
+        let any = SocketAddr::new(host.parse().unwrap(), 0);
+        let Some(mut group) = bound(Address::Tcp(any)) else { continue };
+        assert_eq!(group.open().unwrap(), 1);
+        let Address::Tcp(address) = *group.local_address() else { panic!("tcp") };
+        let address = SocketAddr::new(by.parse().unwrap(), address.port());
+        group.spread(&[0, 1]).unwrap();
+        let two = connect(&group, address, 200);
+        assert!(two[0] > 50 && two[1] > 50, "{host} by {by}: {two:?}");
+        group.spread(&[1]).unwrap();
+        assert_eq!(connect(&group, address, 20), [0, 20], "{host} by {by}");
+        // Others are seen in that table, too.
+        let spec = ListenSpec::new(group.local_address().clone());
+        let _intruder = ListenSocket::bind_reusing_port(&spec).unwrap();
+        assert_eq!(group.open().unwrap_err().kind(), ErrorKind::AddrInUse);
+    }
 }
 
 #[test]
@@ -64,17 +86,39 @@ fn a_port_in_use_is_in_use_however_it_is_used() {
     assert_eq!(ListenGroup::bind(&spec).unwrap_err().kind(), ErrorKind::AddrInUse);
 }
 
+/// For UDP and port 0, the kernel may choose a port where it would let us join.
+#[test]
+fn any_port_is_one_that_nobody_has() {
+    alone("any_port_is_one_that_nobody_has", || {
+        if let Err(error) = have_two_ports() {
+            return skip(&format!("only two ports to choose from: {error}"));
+        }
+        for address in [Address::Tcp, Address::Udp] {
+            let spec = ListenSpec::new(address(SocketAddr::from(([0; 4], 0))));
+            for _ in 0..10 {
+                let groups = [(); 2].map(|()| ListenGroup::bind(&spec).unwrap());
+                assert_ne!(groups[0].local_address(), groups[1].local_address());
+                let none = ListenGroup::bind(&spec).unwrap_err();
+                assert_eq!(none.kind(), ErrorKind::AddrInUse);
+            }
+        }
+    });
+}
+
 #[test]
 fn another_users_program_cannot_join() {
     alone("another_users_program_cannot_join", || {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let groups = [tcp_group().0, bound(Address::Udp(any)).unwrap()];
         if !Uid::effective().is_root() {
-            return;
+            return skip("only root can become another user");
         }
-        let (_group, address) = tcp_group();
         setuid(Uid::from_raw(65_534)).unwrap();
-        let spec = ListenSpec::new(Address::Tcp(address));
-        let error = ListenSocket::bind_reusing_port(&spec).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        for group in &groups {
+            let spec = ListenSpec::new(group.local_address().clone());
+            let error = ListenSocket::bind_reusing_port(&spec).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AddrInUse, "{}", spec.address);
+        }
     });
 }
 
@@ -98,20 +142,21 @@ fn a_program_of_the_same_user_that_joins_gets_nothing() {
 
 #[test]
 fn datagrams_of_one_peer_stay_together() {
-    for ip in ["127.0.0.1", "::1"] {
-        let any = SocketAddr::new(ip.parse().unwrap(), 0);
-        let mut group = ListenGroup::bind(&ListenSpec::new(Address::Udp(any))).unwrap();
+    for (host, by) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")] {
+        let any = SocketAddr::new(host.parse().unwrap(), 0);
+        let Some(mut group) = bound(Address::Udp(any)) else { continue };
         (1..4).for_each(|place| assert_eq!(group.open().unwrap(), place));
         group.spread(&[0, 1, 2, 3]).unwrap();
         let Address::Udp(address) = *group.local_address() else { panic!("udp") };
+        let address = SocketAddr::new(by.parse().unwrap(), address.port());
         let mut places = BTreeSet::new();
         for _ in 0..64 {
-            let peer = UdpSocket::bind(any).unwrap();
+            let peer = UdpSocket::bind(SocketAddr::new(address.ip(), 0)).unwrap();
             let went: BTreeSet<_> = (0..3).map(|_| datagram(&group, &peer, address)).collect();
-            assert_eq!(went.len(), 1, "{ip}: {went:?}");
+            assert_eq!(went.len(), 1, "{host} by {by}: {went:?}");
             places.extend(went);
         }
-        assert_eq!(places.len(), 4, "{ip}: every socket has some peers");
+        assert_eq!(places.len(), 4, "{host} by {by}: every socket has some peers");
     }
 }
 
@@ -138,6 +183,17 @@ fn tcp_group() -> (ListenGroup, SocketAddr) {
     (group, address)
 }
 
+/// A group of one socket, but on a machine without IPv6.
+fn bound(address: Address) -> Option<ListenGroup> {
+    match ListenGroup::bind(&ListenSpec::new(address)) {
+        Err(error) if is_without_ipv6(&error) => {
+            skip("there is no IPv6");
+            None
+        }
+        bound => Some(bound.unwrap()),
+    }
+}
+
 /// Connects so often, and says how many connections came to which place.
 fn connect(group: &ListenGroup, address: SocketAddr, times: usize) -> Vec<usize> {
     let clients: Vec<_> = (0..times).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -151,6 +207,10 @@ fn connect(group: &ListenGroup, address: SocketAddr, times: usize) -> Vec<usize>
     }
     drop(clients);
     counts
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// Sends a datagram, and says to which place it came.

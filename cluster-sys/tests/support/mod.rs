@@ -46,6 +46,14 @@ pub(crate) fn alone_with(test: &str, exe: &Path, vars: &[(&str, &str)], body: im
         "{test} failed in its own process ({}):\n{stdout}\n{stderr}",
         output.status,
     );
+    let skipped = stdout.lines().filter_map(|line| Some(&line[line.find(SKIPPED)?..]));
+    skipped.for_each(|line| println!("{line}"));
+}
+
+/// Says that a test, or a part of it, proves nothing here. What is said in a process [`alone`] is
+/// said again where it was started.
+pub(crate) fn skip(why: &str) {
+    println!("{SKIPPED}{why}");
 }
 
 /// Whether this is the process of [`alone`] for `test`.
@@ -60,6 +68,8 @@ pub(crate) fn only(test: &str) -> [&str; 4] {
 
 /// The variable that tells a test that it is in the process of [`alone`].
 pub(crate) const ALONE: &str = "CLUSTER_TEST_ALONE";
+
+const SKIPPED: &str = "skipped: ";
 
 /// The open descriptors of a process, and what they are.
 pub(crate) fn descriptors_of(pid: u32) -> BTreeMap<i32, String> {

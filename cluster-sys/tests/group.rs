@@ -140,6 +140,20 @@ fn a_program_of_the_same_user_that_joins_gets_nothing() {
     assert_eq!(connect(&group, address, 20), [0, 0, 20]);
 }
 
+/// The kernel would put the next one with it instead of with ours.
+#[test]
+fn a_socket_for_one_peer_that_joins_is_seen() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut group = bound(Address::Udp(any)).unwrap();
+    let spec = ListenSpec::new(group.local_address().clone());
+    let intruder = UdpSocket::from(ListenSocket::bind_reusing_port(&spec).unwrap().into_socket());
+    let peer = UdpSocket::bind(any).unwrap();
+    intruder.connect(peer.local_addr().unwrap()).unwrap();
+    assert_eq!(group.open().unwrap_err().kind(), ErrorKind::AddrInUse);
+    drop(intruder);
+    assert_eq!(group.open().unwrap(), 1);
+}
+
 #[test]
 fn datagrams_of_one_peer_stay_together() {
     for (host, by) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")] {

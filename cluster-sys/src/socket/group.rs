@@ -157,18 +157,19 @@ fn proc_name(address: SocketAddr) -> String {
 /// How many sockets in a table listen at (or are bound to, for UDP) an address. While it is read,
 /// sockets come and go, and the kernel may show one twice: what tells them apart is the inode.
 fn count(table: &str, name: &str, kind: Kind) -> usize {
-    let wanted = match kind {
-        Kind::Connections => "0A",
-        Kind::Datagrams => "07",
-    };
+    // Datagrams also come to sockets that are connected.
+    let counts = |state: &str| kind == Kind::Datagrams || state == LISTENING;
     let inode = |line: &'_ str| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let (local, state) = (fields.next()?, fields.nth(1)?);
         let inode = fields.nth(5)?.parse::<u64>().ok()?;
-        (local == name && state == wanted).then_some(inode)
+        (local == name && counts(state)).then_some(inode)
     };
     table.lines().filter_map(inode).collect::<BTreeSet<_>>().len()
 }
+
+/// A state as the kernel's tables print it (`TCP_LISTEN`).
+const LISTENING: &str = "0A";
 
 #[cfg(test)]
 mod tests {
@@ -274,7 +275,7 @@ mod tests {
         ];
         let table = head.to_owned() + &rows.concat();
         assert_eq!(count(&table, &name, Kind::Connections), 2);
-        assert_eq!(count(&table, &name, Kind::Datagrams), 1);
+        assert_eq!(count(&table, &name, Kind::Datagrams), 4);
         assert_eq!(count(head, &name, Kind::Connections), 0);
     }
 

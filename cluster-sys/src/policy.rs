@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 
 use cluster_core::limits::BUDGET_DEFAULT;
 use cluster_core::{Schedule, UnknownSchedule};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t};
 
 /// The schedule that `CLUSTER_SCHED_POLICY` names or, without it, `NODE_CLUSTER_SCHED_POLICY`
 /// (as in Node): `rr`, `none` or another name of a schedule.
@@ -25,7 +25,10 @@ pub fn schedule_from_environment() -> Result<Option<Schedule>, UnknownSchedule> 
 /// user who is not root (unix(7), `ETOOMANYREFS`); and each cluster of a process has a budget of
 /// its own.
 pub fn default_budget() -> usize {
-    let open = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    budget_of(getrlimit(Resource::RLIMIT_NOFILE).map_or(RLIM_INFINITY, |(soft, _)| soft))
+}
+
+fn budget_of(open: rlim_t) -> usize {
     usize::try_from(open / 4).unwrap_or(usize::MAX).clamp(1, BUDGET_DEFAULT)
 }
 
@@ -35,3 +38,14 @@ pub fn random_seed() -> u64 {
 }
 
 const VARIABLES: [&str; 2] = ["CLUSTER_SCHED_POLICY", "NODE_CLUSTER_SCHED_POLICY"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux has no such limit for descriptors (setrlimit(2): `nr_open`).
+    #[test]
+    fn a_budget_is_limited_where_nothing_else_is() {
+        assert_eq!(budget_of(RLIM_INFINITY), BUDGET_DEFAULT);
+    }
+}

@@ -32,6 +32,7 @@ pub(crate) struct Driver {
     pub(crate) timeouts: u32,
     /// The time that the host is told, if it is not the true one.
     pub(crate) clock: Option<Instant>,
+    stopped: Vec<WorkerId>,
     lines: Vec<String>,
     expected: usize,
     progress: Progress,
@@ -56,6 +57,7 @@ impl Driver {
             turns: 0,
             timeouts: 0,
             clock: None,
+            stopped: Vec::new(),
             lines: Vec::new(),
             expected: 0,
             progress: Progress::More,
@@ -216,7 +218,16 @@ impl Driver {
     #[track_caller]
     pub(crate) fn stop(&mut self, parts: &WorkerParts) {
         self.order(Command::Kill { worker: parts.facts.id(), signal: Signal::STOP });
-        await_stop(parts);
+        self.await_stop(parts);
+    }
+
+    /// Waits until a worker's process has stopped.
+    #[track_caller]
+    pub(crate) fn await_stop(&mut self, parts: &WorkerParts) {
+        self.stopped.push(parts.facts.id());
+        let pid = nix::unistd::Pid::from_raw(parts.facts.pid().unwrap().0.cast_signed());
+        let found = waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED);
+        assert!(matches!(found, Ok(WaitStatus::Stopped(..))), "{found:?}");
     }
 
     #[track_caller]
@@ -297,19 +308,21 @@ impl Driver {
     }
 }
 
+impl Drop for Driver {
+    /// One that is stopped would not see its channel end, and would outlive a test that fails.
+    fn drop(&mut self) {
+        for worker in self.stopped.drain(..) {
+            let go_on = Command::Kill { worker, signal: Signal::CONT };
+            self.host.handle_command(Instant::now(), go_on);
+        }
+    }
+}
+
 /// A reply, and where it goes.
 pub(crate) fn reply<T: Send + 'static>() -> (Reply<T>, Receiver<T>) {
     let (sender, receiver) = channel();
     // Whoever does not wait any more needs no answer.
     (Reply::new(move |answer| sender.send(answer).unwrap_or_default()), receiver)
-}
-
-/// Waits until a worker's process has stopped.
-#[track_caller]
-pub(crate) fn await_stop(parts: &WorkerParts) {
-    let pid = nix::unistd::Pid::from_raw(parts.facts.pid().unwrap().0.cast_signed());
-    let found = waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED);
-    assert!(matches!(found, Ok(WaitStatus::Stopped(..))), "{found:?}");
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {

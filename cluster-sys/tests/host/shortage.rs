@@ -18,7 +18,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::{Uid, setuid};
 
-use crate::driver::{Driver, await_stop, connect, worded};
+use crate::driver::{Driver, connect, worded};
 use crate::raw::Raw;
 use crate::refuse::refuse_to_watch;
 use crate::roles::program;
@@ -104,7 +104,7 @@ fn more_reads_than_a_turn_has_are_made_in_the_next() {
         let parts = driver.fork("returns");
         let before = descriptors();
         driver.send(&parts, "go");
-        await_stop(&parts);
+        driver.await_stop(&parts);
         let turns = [(); 3].map(|()| driver.host.handle_ready(Instant::now()));
         assert_eq!(turns, [Progress::More, Progress::More, Progress::Drained]);
         assert_eq!(descriptors(), before);

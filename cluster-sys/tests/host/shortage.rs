@@ -97,6 +97,42 @@ fn more_connections_than_a_turn_accepts_are_accepted_in_the_next() {
     });
 }
 
+/// There is neither a worker that has room nor room to wait: what comes after waits in the kernel.
+/// The primary only looks, now and then, whether something was taken.
+#[test]
+fn a_full_primary_is_not_kept_busy_by_those_who_wait() {
+    alone("shortage::a_full_primary_is_not_kept_busy_by_those_who_wait", || {
+        let config = Config::new(Schedule::RoundRobin, WAITING, WINDOW_DEFAULT).unwrap();
+        let mut driver = Driver::with(config, program());
+        let (parts, address) = driver.fork_listening("serve");
+        driver.stop(&parts);
+        let before = descriptors().len();
+        let mut clients = [(); WINDOW_START + WAITING + 10].map(|()| connect(address));
+        let all = before + clients.len();
+        driver.until(|_| (descriptors().len() == all + WAITING).then_some(()));
+
+        let (turns, used) = (driver.turns, processor_time());
+        let end = Instant::now() + FULL_FOR;
+        while let rest = end.saturating_duration_since(Instant::now())
+            && !rest.is_zero()
+        {
+            driver.turn(rest);
+        }
+        let (turns, used) = (driver.turns - turns, processor_time() - used);
+        assert!(turns <= 10, "{turns} turns");
+        assert!(used < FULL_FOR / 4, "{used:?} of {FULL_FOR:?}");
+        assert_eq!(descriptors().len(), all + WAITING);
+        assert!(!clients.iter().any(Driver::is_answered));
+
+        driver.go_on(&parts);
+        for client in &mut clients {
+            assert_eq!(driver.served(client), Some(1));
+        }
+        driver.leave(&[1]);
+        assert_no_children();
+    });
+}
+
 #[test]
 fn more_reads_than_a_turn_has_are_made_in_the_next() {
     alone("shortage::more_reads_than_a_turn_has_are_made_in_the_next", || {
@@ -349,6 +385,12 @@ fn processor_time() -> Duration {
         .iter()
         .sum()
 }
+
+/// How many may wait in a primary that is full.
+const WAITING: usize = 4;
+
+/// How long a primary is full.
+const FULL_FOR: Duration = Duration::from_millis(300);
 
 /// How often accepting is tried in vain.
 const RESTS: u32 = 10;

@@ -3,19 +3,25 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster_ipc::limits::{FRAGMENT_MAX, HANDLES_PER_FRAME, MESSAGE_OVERHEAD, WINDOW};
+use cluster_sys::channel::Channel;
 use cluster_sys::limits::OUTBOX_BYTES;
 use cluster_sys::primary::Command;
 use cluster_sys::worker::Notice;
-use cluster_sys::{Encoding, Message, NoRoom, Outgoing, Payload, Receipt, SendError};
+use cluster_sys::{
+    Encoding, Message, NoRoom, Outbox, Outgoing, Payload, Receipt, Reply, SendError,
+};
 
 use crate::driver::{Driver, Reports, reply};
+use crate::raw::{USER, frame};
 use crate::roles::program;
 use crate::site::{Reporter, Site};
+use crate::support::skip;
 
 #[test]
 fn many_small_messages_come_back_in_order() {
@@ -73,6 +79,75 @@ pub(crate) fn echo() {
         }
         None
     });
+}
+
+/// Nobody reads meanwhile, and written one by one they would not fit into the channel.
+#[test]
+fn what_is_ordered_together_is_written_together() {
+    let Some(count) = twice_what_a_channel_takes() else {
+        return skip("so many small messages are more than a window");
+    };
+    let reports = Reports::new();
+    let mut driver = Driver::new(reports.program());
+    let parts = driver.fork("together");
+    let mut report = reports.accept();
+    driver.stop(&parts);
+    let (commands, written): (Vec<_>, Vec<_>) = (0..count)
+        .map(|_| {
+            let (message, reply, written) = small_message(&parts.outbox);
+            (Command::Send { worker: parts.facts.id(), message, reply }, written)
+        })
+        .unzip();
+    driver.host.handle_commands(driver.now(), commands);
+    assert_eq!(written_of(&written), count);
+    driver.go_on(&parts);
+    // From here on, nobody reads in the primary.
+    assert_eq!(report.next(), format!("{count} of {count}"));
+    driver.until(|it| (it.messages.len() == count).then_some(()));
+    driver.leave(&[1]);
+}
+
+/// Waits until all has come, and answers with as many messages.
+pub(crate) fn together() {
+    let count = twice_what_a_channel_takes().unwrap();
+    let mut reporter = Reporter::new();
+    let mut site = Site::new();
+    let mut heard = 0;
+    site.until(|_, notice| {
+        heard += usize::from(matches!(notice, Notice::Message(..)));
+        (heard == count).then_some(())
+    });
+    let (commands, written): (Vec<_>, Vec<_>) = (0..count)
+        .map(|_| {
+            let (message, reply, written) = small_message(site.host.outbox());
+            (cluster_sys::worker::Command::Send { message, reply }, written)
+        })
+        .unzip();
+    site.host.handle_commands(Instant::now(), commands);
+    reporter.say(&format!("{} of {count}", written_of(&written)));
+    site.serve_on();
+}
+
+type Written = Result<(), SendError>;
+
+fn small_message(outbox: &Arc<Outbox>) -> (Outgoing, Option<Reply<Written>>, Receiver<Written>) {
+    let payload = Payload::from_bytes(Encoding::Postcard, vec![SMALL]);
+    let permit = outbox.reserve(payload.len()).unwrap();
+    let (reply, written) = reply();
+    (Outgoing::new(payload, permit), Some(reply), written)
+}
+
+fn written_of(all: &[Receiver<Written>]) -> usize {
+    all.iter().filter(|it| matches!(it.try_recv(), Ok(Ok(())))).count()
+}
+
+/// Twice as many small messages as a channel takes if each is written by itself; none, if that is
+/// more than a window.
+fn twice_what_a_channel_takes() -> Option<usize> {
+    let frame = frame(USER, 0, 0, &[SMALL]);
+    let (ours, _theirs) = Channel::pair().unwrap();
+    let count = 2 * std::iter::from_fn(|| ours.send(&frame, &[]).ok()).count();
+    (count * (frame.len() + MESSAGE_OVERHEAD) <= WINDOW as usize / 2).then_some(count)
 }
 
 /// Who takes nothing gets no more than a window, and who sends finds its outbox full.
@@ -304,6 +379,9 @@ pub(crate) fn guard_elsewhere() {
     });
     keeper.join().unwrap();
 }
+
+/// What is in a small message.
+const SMALL: u8 = 1;
 
 const MANY: u32 = 10_000;
 const ROUNDS: usize = 5;

@@ -36,6 +36,7 @@ fn worker() {
         "give back" => handing::give_back_when_leaving(),
         "end early" => handing::end_early(),
         "echo" => messages::echo(),
+        "together" => messages::together(),
         "flood" => messages::flood(),
         "small and large" => messages::small_and_large(),
         "many" => messages::many(),

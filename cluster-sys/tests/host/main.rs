@@ -19,6 +19,7 @@ mod hostile;
 mod looking;
 mod messages;
 mod minding;
+mod patience;
 mod receiving;
 mod round;
 mod shortage;

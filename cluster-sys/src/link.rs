@@ -22,7 +22,7 @@ use crate::reply::Reply;
 #[derive(Debug)]
 pub(crate) struct Link<In> {
     channel: Channel,
-    encoder: Encoder<Arc<OwnedFd>>,
+    encoder: Encoder<OwnedFd>,
     decoder: Decoder<In, OwnedFd>,
     /// How many bytes were read.
     read: u64,
@@ -98,7 +98,7 @@ impl<In: ControlMessage> Link<In> {
     pub(crate) fn send_control<Out: ControlMessage>(
         &mut self,
         message: &Out,
-        handle: Option<Arc<OwnedFd>>,
+        handle: Option<OwnedFd>,
     ) -> Result<(), EncodeError> {
         match self.writing {
             Writing::Open => self.encoder.push_control(message, handle),
@@ -113,7 +113,6 @@ impl<In: ControlMessage> Link<In> {
         reply: Option<Reply<Result<(), SendError>>>,
     ) {
         let Outgoing { payload, permit, handles } = outgoing;
-        let handles = handles.into_iter().map(Arc::new).collect();
         let pushed = match self.writing {
             Writing::Open => self.encoder.push_user(payload, handles).map_err(SendError::from),
             Writing::Ending | Writing::Ended => Err(SendError::Disconnected),
@@ -141,7 +140,7 @@ impl<In: ControlMessage> Link<In> {
         self.announce_credit();
         let mut flushed = Flushed::All;
         while let Some(chunk) = self.encoder.chunk() {
-            let handles: Vec<BorrowedFd<'_>> = chunk.handles.iter().map(|fd| fd.as_fd()).collect();
+            let handles: Vec<BorrowedFd<'_>> = chunk.handles.iter().map(OwnedFd::as_fd).collect();
             match self.channel.send(chunk.bytes, &handles) {
                 Ok(bytes) => drop(self.encoder.advance(bytes)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

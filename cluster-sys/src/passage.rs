@@ -68,8 +68,8 @@ impl Passage {
     /// Sends what there is to send. A descriptor that is sent is closed here.
     pub(crate) fn flush(&mut self, handles: &mut Handles) -> Flushed {
         while let Some((slip, name)) = self.outside.front() {
-            if let Some(connection) = handles.share(*name) {
-                let sent = cmsg::send(self.inlet.as_fd(), &slip.to_bytes(), &[connection.as_fd()]);
+            if let Some(connection) = handles.at(*name) {
+                let sent = cmsg::send(self.inlet.as_fd(), &slip.to_bytes(), &[connection]);
                 match sent.map_err(|error| error.kind()) {
                     Ok(_) => {}
                     // The worker has shut it down: nothing goes in any more, and what was to go in
@@ -202,11 +202,11 @@ mod tests {
             let TakenBack { taken, rest } = self.passage.take_back(&mut self.handles);
             let (taken, rest) = (numbers(&taken), numbers(&rest));
             for &number in &rest {
-                let handle = self.handles.share(self.names[number as usize - 1]).unwrap();
-                assert_eq!(told(handle.try_clone().unwrap()), number);
+                let handle = self.handles.at(self.names[number as usize - 1]).unwrap();
+                assert_eq!(told(handle.try_clone_to_owned().unwrap()), number);
             }
             for &number in &taken {
-                assert!(self.handles.share(self.names[number as usize - 1]).is_none());
+                assert!(self.handles.at(self.names[number as usize - 1]).is_none());
             }
             (taken, rest)
         }
@@ -245,7 +245,7 @@ mod tests {
         site.flush();
         assert!(site.passage.is_occupied());
         for number in 1..=3 {
-            assert!(site.handles.share(site.names[number as usize - 1]).is_none());
+            assert!(site.handles.at(site.names[number as usize - 1]).is_none());
             let (slip, connection) = site.take();
             assert_eq!(slip.handoff.0, number);
             assert_eq!(told(connection.unwrap()), number);

@@ -1,18 +1,14 @@
 //! The descriptors that a core decides about.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cluster_core::{HandleName, HandleToken};
 
 /// Descriptors by the names that the core knows them by.
-///
-/// They are shared with the link that sends them, so that one can be closed here and is still
-/// good there.
 #[derive(Debug, Default)]
 pub(crate) struct Handles {
-    table: BTreeMap<HandleName, Arc<OwnedFd>>,
+    table: BTreeMap<HandleName, OwnedFd>,
     named: u64,
 }
 
@@ -21,12 +17,12 @@ impl Handles {
     pub(crate) fn insert(&mut self, handle: OwnedFd) -> HandleToken {
         self.named += 1;
         let name = HandleName(self.named);
-        self.table.insert(name, Arc::new(handle));
+        self.table.insert(name, handle);
         HandleToken::new(name)
     }
 
-    pub(crate) fn share(&self, name: HandleName) -> Option<Arc<OwnedFd>> {
-        self.table.get(&name).cloned()
+    pub(crate) fn at(&self, name: HandleName) -> Option<BorrowedFd<'_>> {
+        self.table.get(&name).map(OwnedFd::as_fd)
     }
 
     /// The descriptor leaves the table, and its name stays known to the core: it can be
@@ -37,11 +33,11 @@ impl Handles {
 
     /// The descriptor is here again.
     pub(crate) fn put_back(&mut self, name: HandleName, handle: OwnedFd) {
-        self.table.insert(name, Arc::new(handle));
+        self.table.insert(name, handle);
     }
 
     /// The core has decided: the descriptor leaves the table.
-    pub(crate) fn remove(&mut self, token: HandleToken) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn remove(&mut self, token: HandleToken) -> Option<OwnedFd> {
         let HandleToken { .. } = token;
         self.table.remove(&token.name())
     }

@@ -300,7 +300,7 @@ impl PrimaryHost {
         handle: Option<OwnedFd>,
     ) {
         let Some(link) = self.link(worker) else { return };
-        if let Err(error) = link.send_control(message, handle.map(Arc::new)) {
+        if let Err(error) = link.send_control(message, handle) {
             // What the core says always fits; if a name of an address does not, the worker
             // must not wait for the answer for ever.
             link.end();

@@ -1,7 +1,6 @@
 //! Carrying out what a worker's core has decided.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use cluster_core::agent::{Action, Event as News};
@@ -100,12 +99,11 @@ impl WorkerHost {
     }
 
     fn adopt(&mut self, what: usize, listener: ListenerId, handle: HandleToken) {
-        let handle = self.handles.remove(handle).and_then(Arc::into_inner);
-        self.adopted[what] = handle.map(|handle| (listener, handle));
+        self.adopted[what] = self.handles.remove(handle).map(|handle| (listener, handle));
     }
 
     fn say(&mut self, message: &ToPrimary, handle: Option<HandleToken>) {
-        let handle: Option<Arc<OwnedFd>> = handle.and_then(|token| self.handles.remove(token));
+        let handle = handle.and_then(|token| self.handles.remove(token));
         if let Some(link) = &mut self.link {
             // What the core says always fits, but for a name of an address that is too long.
             // That is told at once, since no answer will come.

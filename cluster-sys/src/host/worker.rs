@@ -211,11 +211,6 @@ impl WorkerHost {
         self.settle(Some(now));
     }
 
-    /// Whether connections may still come from a listener.
-    pub fn shares(&self, listener: ListenerId) -> bool {
-        self.core.address(listener).is_some()
-    }
-
     /// Carries out what the core has decided, and writes.
     fn settle(&mut self, now: Option<Instant>) {
         self.activity.report(self.core.counts());

@@ -20,8 +20,8 @@ use crate::stage::Stage;
 /// sent, then gives it back. Every `H` given to it comes back from `advance`, or is dropped with
 /// the encoder or with a message that was refused.
 ///
-/// The user lane has no end: that [`user_waiting`](Self::user_waiting) grows is for the caller to
-/// notice.
+/// The user lane has no end: its messages are counted by whoever pushes them, who hears from
+/// [`user_written`](Self::user_written) how many are gone.
 pub struct Encoder<H> {
     control: ControlLane<H>,
     user: UserLane<H>,
@@ -104,12 +104,6 @@ impl<H> Encoder<H> {
         self.stage.is_empty() && self.control.is_empty() && !self.user.is_ready()
     }
 
-    /// How much waits in the user lane, in bytes: what is not staged of each message, and
-    /// [`MESSAGE_OVERHEAD`](crate::limits::MESSAGE_OVERHEAD) for each. 0 if none waits.
-    pub const fn user_waiting(&self) -> usize {
-        self.user.waiting()
-    }
-
     /// How many user messages are sent to their last byte.
     pub const fn user_written(&self) -> u64 {
         self.stage.user_written()
@@ -134,7 +128,6 @@ impl<H> fmt::Debug for Encoder<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encoder")
             .field("user_written", &self.user_written())
-            .field("user_waiting", &self.user_waiting())
             .finish_non_exhaustive()
     }
 }
@@ -154,7 +147,7 @@ mod tests {
     use cluster_core::ToWorker;
 
     use super::*;
-    use crate::limits::{CHUNK_TARGET, FRAME_MAX, MESSAGE_OVERHEAD};
+    use crate::limits::{CHUNK_TARGET, FRAME_MAX};
     use crate::payload::Encoding;
 
     fn send_all(encoder: &mut Encoder<()>) {
@@ -184,20 +177,6 @@ mod tests {
         }
         assert_eq!(capacities[0], capacities[1]);
         assert!(capacities[0] <= 2 * (CHUNK_TARGET + FRAME_MAX));
-    }
-
-    #[test]
-    fn waiting_counts_what_is_not_staged() {
-        let mut encoder = Encoder::<()>::new(&Hello::new("").unwrap());
-        assert_eq!(encoder.user_waiting(), 0);
-        for len in [0, 10] {
-            let payload = Payload::from_bytes(Encoding::Postcard, vec![7; len]);
-            encoder.push_user(payload, vec![]).unwrap();
-        }
-        assert_eq!(encoder.user_waiting(), 10 + 2 * MESSAGE_OVERHEAD);
-        send_all(&mut encoder);
-        assert_eq!(encoder.user_waiting(), 0);
-        assert_eq!(encoder.user_written(), 2);
     }
 
     #[test]

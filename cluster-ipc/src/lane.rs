@@ -8,7 +8,7 @@ use crate::header::{CREDIT_LEN, Flags, FrameKind, HEADER_LEN, Header};
 use crate::hello::Hello;
 use crate::limits::{
     CHUNK_TARGET, CONTROL_MAX, CONTROL_WAITING_MAX, FRAGMENT_MAX, HANDLES_PER_FRAME, MESSAGE_MAX,
-    MESSAGE_OVERHEAD, WINDOW,
+    WINDOW,
 };
 use crate::message::ControlMessage;
 use crate::payload::Payload;
@@ -125,29 +125,22 @@ impl<H> ControlLane<H> {
 pub(crate) struct UserLane<H> {
     messages: VecDeque<Outgoing<H>>,
     window: SendWindow,
-    waiting: usize,
 }
 
 impl<H> UserLane<H> {
     pub(crate) const fn new() -> Self {
-        Self { messages: VecDeque::new(), window: SendWindow::new(WINDOW), waiting: 0 }
+        Self { messages: VecDeque::new(), window: SendWindow::new(WINDOW) }
     }
 
     pub(crate) fn push(&mut self, payload: Payload, handles: Vec<H>) -> Result<(), EncodeError> {
         check_length(payload.len(), MESSAGE_MAX)?;
         check_handles(handles.len())?;
-        self.waiting += payload.len() + MESSAGE_OVERHEAD;
         self.messages.push_back(Outgoing { payload, staged: 0, handles });
         Ok(())
     }
 
     pub(crate) fn grant(&mut self, bytes: u32) {
         self.window.grant(bytes);
-    }
-
-    /// What waits to be staged, each message with its overhead.
-    pub(crate) const fn waiting(&self) -> usize {
-        self.waiting
     }
 
     /// Whether there is a fragment, and credit for it.
@@ -168,9 +161,7 @@ impl<H> UserLane<H> {
         stage.put(&header.emit(), message.handles.drain(..));
         stage.put(&message.payload.bytes()[message.staged..end], []);
         message.staged = end;
-        self.waiting -= header.length();
         if !header.flags.more {
-            self.waiting -= MESSAGE_OVERHEAD;
             self.messages.pop_front();
             stage.mark();
         }

@@ -14,6 +14,10 @@ pub const ACCEPTS_PER_TURN: usize = 32;
 /// How many reads one channel gets in one turn of the host.
 pub const READS_PER_TURN: usize = 4;
 
+/// How many sockets of a group one program can tell apart: the kernel takes 4,096 instructions
+/// (`BPF_MAXINSNS`), and each socket may need two.
+pub const PLACES_MAX: usize = 2_000;
+
 /// At how many ports a group of sockets tries to be, if it may be at any: each may be taken by
 /// others between the moment when it is found free and that when it is bound.
 pub const PORTS_TRIED: usize = 16;

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use cluster_core::{Address, ListenSpec, UnixName};
+use cluster_sys::limits::PLACES_MAX;
 use cluster_sys::socket::{AcceptError, ListenGroup, ListenSocket};
 use nix::errno::Errno;
 use nix::libc;
@@ -181,9 +182,13 @@ fn only_ports_can_be_shared_so() {
     assert_eq!(error.raw_os_error(), Some(Errno::EOPNOTSUPP as i32));
     let (group, _) = tcp_group();
     assert_eq!(group.spread(&[]).unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
-    let many: Vec<_> = (0..=2_000).collect();
+    let many: Vec<_> = (0..=PLACES_MAX).collect();
     assert_eq!(group.spread(&many).unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
-    assert!(group.spread(&many[..2_000]).is_ok());
+    assert!(group.spread(&many[..PLACES_MAX]).is_ok());
+    // The longest programs are those that name none of the first places.
+    let last: Vec<_> = (PLACES_MAX..2 * PLACES_MAX).collect();
+    let datagrams = bound(Address::Udp(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+    assert!([group.spread(&last), datagrams.spread(&last)].iter().all(Result::is_ok));
     assert!(getsockopt(group.at(0).unwrap(), sockopt::ReusePort).unwrap());
 }
 

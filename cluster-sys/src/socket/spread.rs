@@ -12,9 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-/// How many sockets one program can tell apart: the kernel takes 4,096 instructions
-/// (`BPF_MAXINSNS`).
-pub(super) const PLACES_MAX: usize = 2_000;
+use crate::limits::PLACES_MAX;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

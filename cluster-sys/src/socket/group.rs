@@ -18,7 +18,8 @@ use crate::limits::PORTS_TRIED;
 ///
 /// The kernel knows the sockets by the order in which they joined; none is closed before all
 /// are. Programs of other users cannot join. One of the same user can, and gets nothing: the
-/// program does not name it.
+/// program does not name it. But where the group is at all addresses of the machine, one of the
+/// same user may bind a single one of them with `SO_REUSEPORT`, and gets what comes to that.
 #[derive(Debug)]
 pub struct ListenGroup {
     spec: ListenSpec,

@@ -125,34 +125,41 @@ fn another_users_program_cannot_join() {
 
 #[test]
 fn a_program_of_the_same_user_that_joins_gets_nothing() {
-    let (mut group, address) = tcp_group();
-    group.open().unwrap();
-    group.spread(&[0, 1]).unwrap();
-    let intruder =
-        ListenSocket::bind_reusing_port(&ListenSpec::new(Address::Tcp(address))).unwrap();
-    let two = connect(&group, address, 100);
-    assert_eq!(two.iter().sum::<usize>(), 100, "all come to us");
-    assert!(matches!(intruder.accept(), Err(AcceptError::WouldBlock)));
-    // Where the next one would be cannot be said any more, and so there is none.
-    assert_eq!(group.open().unwrap_err().kind(), ErrorKind::AddrInUse);
-    drop(intruder);
-    assert_eq!(group.open().unwrap(), 2);
-    group.spread(&[2]).unwrap();
-    assert_eq!(connect(&group, address, 20), [0, 0, 20]);
+    // Where no other test forks, nobody else has the intruder's socket for a moment.
+    alone("a_program_of_the_same_user_that_joins_gets_nothing", || {
+        let (mut group, address) = tcp_group();
+        group.open().unwrap();
+        group.spread(&[0, 1]).unwrap();
+        let intruder =
+            ListenSocket::bind_reusing_port(&ListenSpec::new(Address::Tcp(address))).unwrap();
+        let two = connect(&group, address, 100);
+        assert_eq!(two.iter().sum::<usize>(), 100, "all come to us");
+        assert!(matches!(intruder.accept(), Err(AcceptError::WouldBlock)));
+        // Where the next one would be cannot be said any more, and so there is none.
+        assert_eq!(group.open().unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(intruder);
+        assert_eq!(group.open().unwrap(), 2);
+        group.spread(&[2]).unwrap();
+        assert_eq!(connect(&group, address, 20), [0, 0, 20]);
+    });
 }
 
 /// The kernel would put the next one with it instead of with ours.
 #[test]
 fn a_socket_for_one_peer_that_joins_is_seen() {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut group = bound(Address::Udp(any)).unwrap();
-    let spec = ListenSpec::new(group.local_address().clone());
-    let intruder = UdpSocket::from(ListenSocket::bind_reusing_port(&spec).unwrap().into_socket());
-    let peer = UdpSocket::bind(any).unwrap();
-    intruder.connect(peer.local_addr().unwrap()).unwrap();
-    assert_eq!(group.open().unwrap_err().kind(), ErrorKind::AddrInUse);
-    drop(intruder);
-    assert_eq!(group.open().unwrap(), 1);
+    // Where no other test forks, nobody else has the intruder's socket for a moment.
+    alone("a_socket_for_one_peer_that_joins_is_seen", || {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut group = bound(Address::Udp(any)).unwrap();
+        let spec = ListenSpec::new(group.local_address().clone());
+        let intruder =
+            UdpSocket::from(ListenSocket::bind_reusing_port(&spec).unwrap().into_socket());
+        let peer = UdpSocket::bind(any).unwrap();
+        intruder.connect(peer.local_addr().unwrap()).unwrap();
+        assert_eq!(group.open().unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(intruder);
+        assert_eq!(group.open().unwrap(), 1);
+    });
 }
 
 #[test]

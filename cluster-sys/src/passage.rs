@@ -107,20 +107,36 @@ impl Passage {
     /// Takes everything back that the worker has not taken.
     pub(crate) fn take_back(&mut self, handles: &mut Handles) -> TakenBack {
         let mut back = TakenBack::default();
+        while self.receive(handles, &mut back) {}
+        back
+    }
+
+    /// The same of a worker that goes on, as far as this process has room for it: what is received
+    /// without room for its descriptor is gone (unix(7)). The rest stays where it is.
+    pub(crate) fn take_back_some(&mut self, handles: &mut Handles) -> TakenBack {
+        let mut back = TakenBack::default();
+        while self.inlet.try_clone().is_ok() && self.receive(handles, &mut back) {}
+        back
+    }
+
+    /// Takes back the one that has waited longest; says whether there was one in the queue.
+    fn receive(&mut self, handles: &mut Handles, back: &mut TakenBack) -> bool {
         let mut slip = [0; SLIP_BYTES];
         let mut received = Vec::new();
-        while let Ok(it) = cmsg::receive(self.outlet.as_fd(), &mut slip, &mut received)
-            && let Some(Slip { handoff, .. }) = Slip::from_bytes(&slip[..it.bytes])
+        let it = cmsg::receive(self.outlet.as_fd(), &mut slip, &mut received);
+        let Some(Slip { handoff, .. }) = it.ok().and_then(|it| Slip::from_bytes(&slip[..it.bytes]))
+        else {
+            back.taken.extend(self.inside.drain(..).map(|(handoff, _)| handoff));
+            back.rest.extend(self.outside.drain(..).map(|(slip, _)| slip.handoff));
+            return false;
+        };
+        let count = self.inside.partition_point(|(taken, _)| *taken < handoff);
+        back.taken.extend(self.inside.drain(..count).map(|(taken, _)| taken));
+        // Else it was believed to be taken.
+        if self.inside.front().is_some_and(|(it, _)| *it == handoff)
+            && let Some((_, name)) = self.inside.pop_front()
         {
-            let count = self.inside.partition_point(|(taken, _)| *taken < handoff);
-            back.taken.extend(self.inside.drain(..count).map(|(taken, _)| taken));
-            let connection = received.pop();
-            // Else it was believed to be taken.
-            let Some(&(_, name)) = self.inside.front().filter(|(it, _)| *it == handoff) else {
-                continue;
-            };
-            self.inside.pop_front();
-            match connection {
+            match received.pop() {
                 Some(connection) => {
                     handles.put_back(name, connection);
                     back.rest.push(handoff);
@@ -130,9 +146,7 @@ impl Passage {
                 None => back.taken.push(handoff),
             }
         }
-        back.taken.extend(self.inside.drain(..).map(|(handoff, _)| handoff));
-        back.rest.extend(self.outside.drain(..).map(|(slip, _)| slip.handoff));
-        back
+        true
     }
 
     /// Writable again and again: each time when something is taken out.

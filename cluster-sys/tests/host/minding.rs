@@ -1,8 +1,14 @@
 //! Workers that do not take what they were handed, though others could have it.
 
+use std::time::Duration;
+
+use cluster_core::limits::{STALLED_CHECK, STALLED_CHECKS};
+
 use crate::driver::{Driver, connect};
 use crate::roles::program;
-use crate::support::{alone, assert_no_children, descriptors};
+use crate::support::{
+    alone, assert_no_children, descriptors, limit_descriptors, limit_with_room_for,
+};
 
 /// One that has stopped has only to go on to get connections again.
 #[test]
@@ -40,4 +46,26 @@ fn what_a_stopped_worker_was_handed_waits_for_another() {
     }
     driver.kill(&stopped);
     driver.leave(&[2]);
+}
+
+/// What a primary has no room for stays where it is, until there is some.
+#[test]
+fn what_a_stopped_worker_was_handed_waits_for_descriptors() {
+    alone("minding::what_a_stopped_worker_was_handed_waits_for_descriptors", || {
+        let mut driver = Driver::new(program());
+        let (stopped, address) = driver.fork_listening("serve");
+        driver.fork_listening("serve");
+        driver.stop(&stopped);
+        let mut clients = [connect(address), connect(address)];
+        assert_eq!(driver.served(&mut clients[1]), Some(2));
+        limit_descriptors(limit_with_room_for(0));
+        let rescued = driver.now() + STALLED_CHECK * (STALLED_CHECKS + 2);
+        while driver.now() < rescued {
+            driver.turn(Duration::from_millis(10));
+        }
+        limit_descriptors(1024);
+        assert_eq!(driver.served(&mut clients[0]), Some(2));
+        driver.kill(&stopped);
+        driver.leave(&[2]);
+    });
 }

@@ -203,7 +203,7 @@ impl PrimaryHost {
         let entry = self.workers.get_mut(&worker);
         let passage = entry.and_then(|it| it.passages.table.get_mut(&listener));
         let Some(passage) = passage else { return };
-        let TakenBack { taken, rest } = passage.take_back(&mut self.handles);
+        let TakenBack { taken, rest } = passage.take_back_some(&mut self.handles);
         self.tell_taken(now, worker, taken);
         self.tell_taken_back(now, worker, rest);
     }

@@ -95,7 +95,8 @@ pub struct Share {
     pub socket: Option<OwnedFd>,
     /// What all workers that share it are to know: what the first of them gave.
     pub data: Vec<u8>,
-    /// For connections that this worker accepts itself.
+    /// For connections that this worker accepts itself: [`Claims::accept`], from the socket as
+    /// [lent](crate::socket::ListenSocket::lent).
     pub claims: Claims,
 }
 

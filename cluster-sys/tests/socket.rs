@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use cluster_core::{Address, ListenSpec, UnixName};
@@ -65,6 +65,19 @@ fn who_looks_first_accepts_what_waits_and_makes_no_attempt_in_vain() {
     shutdown(listener.as_fd().as_raw_fd(), Shutdown::Both).unwrap();
     let broken = |error: io::Error| error.raw_os_error() == Some(libc::EINVAL);
     assert!(listener.accept_waiting().is_err_and(broken));
+}
+
+/// Whoever names the wrong number does not change what is somebody else's.
+#[test]
+fn what_is_inherited_and_is_no_listener_stays_as_it_is() {
+    let (reader, _writer) = io::pipe().unwrap();
+    let (datagrams, _other) = UnixDatagram::pair().unwrap();
+    for fd in [reader.as_fd(), datagrams.as_fd()] {
+        let number = fd.as_raw_fd().try_into().unwrap();
+        ListenSocket::bind(&ListenSpec::new(Address::Inherited(number))).unwrap_err();
+        let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).unwrap());
+        assert!(!flags.contains(OFlag::O_NONBLOCK));
+    }
 }
 
 #[test]

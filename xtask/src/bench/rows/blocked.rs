@@ -58,10 +58,11 @@ fn one(
         ..Load::even(server.address, u64::MAX, bench.options.parallel)
     };
     let victim = *server.workers().values().next().context("there is a worker")?;
-    let outcome = with_a_stopped_worker(victim, load)?;
+    let mut outcome = with_a_stopped_worker(victim, load)?;
     server.stop()?;
-    let (mut times, micros) = (outcome.times.clone(), |it: Duration| it.as_secs_f64() * 1e6);
+    let mut times = std::mem::take(&mut outcome.times);
     outcome.flawless()?;
+    let micros = |it: Duration| it.as_secs_f64() * 1e6;
     times.sort_by(f64::total_cmp);
     let notable = times.partition_point(|it| *it < micros(NOTABLE));
     let long = times.partition_point(|it| *it < micros(LONG));
@@ -80,12 +81,16 @@ fn one(
 fn with_a_stopped_worker(victim: u32, load: Load) -> Result<Outcome> {
     let victim = Pid::from_raw(victim.cast_signed());
     thread::scope(|scope| {
-        let client = scope.spawn(move || load.run());
-        // Nobody ever says anything: a clock that does not sleep through an end.
-        let (_nobody, clock) = mpsc::channel::<()>();
-        clock.recv_timeout(BEFORE).ok();
+        let (ended, end) = mpsc::channel::<()>();
+        let client = scope.spawn(move || {
+            let outcome = load.run();
+            drop(ended);
+            outcome
+        });
+        // A load that fails ends before its time, and then there is nothing more to wait for.
+        end.recv_timeout(BEFORE).ok();
         kill(victim, Signal::SIGSTOP)?;
-        clock.recv_timeout(STOPPED).ok();
+        end.recv_timeout(STOPPED).ok();
         kill(victim, Signal::SIGCONT)?;
         client.join().map_err(|_| anyhow!("the client panicked"))?
     })
